@@ -1,0 +1,36 @@
+"""vdpa_lab: where the downtime of a live migration with vDPA network devices goes, and what would shorten it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+# Loaded on first use, so that importing the package costs nothing.
+_PUBLIC = {
+    "explore": "vdpa_lab.ui",
+    "find_scenario": "vdpa_lab.model",
+    "read_scenario": "vdpa_lab.model",
+    "parse_scenario": "vdpa_lab.model",
+    "write_scenario": "vdpa_lab.model",
+    "Scenario": "vdpa_lab.model",
+    "simulate": "vdpa_lab.migration",
+    "plan": "vdpa_lab.migration",
+    "compare_figures": "vdpa_lab.migration",
+    "catalogue": "vdpa_lab.migration",
+    "read_calibration": "vdpa_lab.library",
+    "draw_downtime": "vdpa_lab.plot",
+    "draw_ladder": "vdpa_lab.plot",
+}
+__all__ = ["__version__", *sorted(_PUBLIC)]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'vdpa_lab' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PUBLIC])

@@ -1,0 +1,243 @@
+"""Published figures: data/published/*.toml, one file a source, each number as printed and with its place.
+
+A figure is a small table about one observable. A row has low <= value <= high in the figure's unit, the printed text that
+they were read from, and the optimisations assumed for the build that was measured. A reading is another way to read the
+same table. Rows without numbers are predictions only: nothing was published.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from vdpa_lab.library.citations import Citation, bibliography
+from vdpa_lab.paths import data_dir
+
+MAX_BYTES, MAX_ENTRIES, MAX_TEXT, MAX_NUMBER = 1 << 18, 64, 4000, 1e12
+TIME_UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}  # ns
+UNITS = (*TIME_UNITS, "ratio", "percent", "count")
+QUANTITIES = ("svq_switch", "svq_switch_sum", "source_teardown", "destination_setup", "vm_paused", "network_outage",
+              "call:SUSPEND", "call:RESUME", "call:DRIVER_OK", "none")  # fmt: skip
+TESTBEDS = ("liu2023", "tatulea2024", "palmer2025")
+USES = ("fitted", "predicted", "shown")
+
+_NAME = re.compile(r"[VMP][1-9][0-9]?[a-z]?")
+_NUMBER = re.compile(
+    r"(\d+(?:,\d{3})*(?:\.\d+)?)\s?(k\b|milliseconds?|ms|msec|microseconds?|us|µs|ns|seconds?|secs?|s)?(?![a-zA-Z])"
+)
+_SPELLED = {"m": "ms", "u": "us", "µ": "us", "n": "ns", "s": "s"}
+
+
+class FigureError(ValueError):
+    """A figure that cannot be used; the message names file, figure, row, what is wrong and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A published value: low .. high in the figure's unit (None: never published), half a unit of its last digit."""
+
+    label: str
+    use: str
+    assumes: tuple[str, ...]
+    low: float | None = None
+    high: float | None = None
+    printed: str = ""
+    resolution: float = 0.0
+    configuration: str = ""
+    locator: str = ""
+    assumption: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Another reading of a figure: row label -> (low, high); rows not named stay as printed."""
+
+    name: str
+    values: tuple[tuple[str, tuple[float, float]], ...]
+    quantity: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A published figure. `reference` is a key of the bibliography, `scenario` a file of data/scenarios, "" if none."""
+
+    name: str
+    title: str
+    quantity: str
+    unit: str
+    configuration: str
+    reference: str
+    testbed: str = ""
+    scenario: str = ""
+    locator: str = ""
+    note: str = ""
+    assumption: str = ""
+    rows: tuple[Row, ...] = ()
+    readings: tuple[Reading, ...] = ()
+
+    def bounds(self, label: str, reading: str = "") -> tuple[float, float] | None:
+        """Low and high of a row in the figure's unit, as printed or in that reading; None if nothing was published."""
+        row = next(each for each in self.rows if each.label == label)
+        for other in self.readings:
+            if other.name == reading and label in dict(other.values):
+                return dict(other.values)[label]
+        return None if row.low is None or row.high is None else (row.low, row.high)
+
+    def bounds_ns(self, label: str, reading: str = "") -> tuple[int, int] | None:
+        """The same in whole nanoseconds. Raises FigureError if the unit is no time."""
+        if self.unit not in TIME_UNITS:
+            raise FigureError(f"figure {self.name}: the unit {self.unit!r} is no time")
+        found = self.bounds(label, reading)
+        return found and tuple(round(Decimal(str(value)) * TIME_UNITS[self.unit]) for value in found)
+
+
+_FILE = {"reference": str, "testbed": str, "figure": list}
+_FIGURE = dict.fromkeys(("name", "title", "quantity", "unit", "scenario", "configuration", "locator", "note", "assumption"), str)
+_FIGURE |= {"row": list, "reading": list}
+_ROW = dict.fromkeys(("label", "printed", "use", "configuration", "locator", "assumption"), str)
+_ROW |= {"low": (int, float), "high": (int, float), "resolution": (int, float), "assumes": list}
+_READING = {"name": str, "quantity": str, "note": str, "values": dict}
+
+
+def _nearest(word: str, known: Collection[str]) -> str:
+    close = get_close_matches(word, known, 1)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+
+
+def _one_of(value: str, known: Collection[str], what: str, where: str) -> str:
+    if value not in known:
+        raise FigureError(f"{where}: {what} {value!r} is not known; {_nearest(value, known)}")
+    return value
+
+
+def _check(table: Any, known: Mapping[str, Any], required: tuple[str, ...], where: str) -> dict[str, Any]:
+    if not isinstance(table, dict):
+        raise FigureError(f"{where}: has to be a table")
+    for key, value in table.items():
+        _one_of(key, known, "key", where)
+        if isinstance(value, bool) or not isinstance(value, known[key]):
+            raise FigureError(f"{where}: {key} = {str(value)[:60]!r} has the wrong type")
+        if isinstance(value, str) and not 0 < len(value) <= MAX_TEXT:
+            raise FigureError(f"{where}: {key} has {len(value)} characters; from 1 to {MAX_TEXT} are allowed")
+        if isinstance(value, (list, dict)) and len(value) > MAX_ENTRIES:
+            raise FigureError(f"{where}: {key} has {len(value)} entries; at most {MAX_ENTRIES} are allowed")
+        if isinstance(value, (int, float)) and not 0 <= value <= MAX_NUMBER:
+            raise FigureError(f"{where}: {key} = {value} is out of bounds; from 0 to {MAX_NUMBER:g} is allowed")
+    if missing := [key for key in required if key not in table]:
+        raise FigureError(f"{where}: lacks {', '.join(missing)}; add it")
+    return table
+
+
+def numbers_printed(text: str, unit: str) -> set[Decimal]:
+    """Every number of a printed text in `unit`; a number that has a unit of time of its own is converted."""
+    found = set()
+    for number, suffix in _NUMBER.findall(text):
+        value = Decimal(number.replace(",", ""))
+        own = "" if suffix == "k" else _SPELLED.get(suffix[:1], "")
+        if suffix == "k":
+            value *= 1000
+        elif own and unit in TIME_UNITS:
+            value = value * TIME_UNITS[own] / TIME_UNITS[unit]
+        found.add(value)
+    return found
+
+
+def _row(table: Any, unit: str, toggles: Collection[str] | None, where: str) -> Row:
+    table = _check(table, _ROW, ("label", "use", "assumes"), where)
+    where = f"{where} {table['label']!r}"
+    _one_of(table["use"], USES, "use", where)
+    for name in table["assumes"]:
+        if not isinstance(name, str) or (toggles is not None and name not in toggles):
+            raise FigureError(f"{where}: assumes {name!r}, which is no optimisation; {_nearest(str(name), toggles or ())}")
+    given = [key for key in ("low", "high", "printed", "resolution") if key in table]
+    if not given and table["use"] == "predicted":
+        return Row(**table | {"assumes": tuple(table["assumes"])})
+    if len(given) < 4:
+        raise FigureError(f"{where}: give low, high, printed and resolution, or none of them and use = \"predicted\"")
+    if table["low"] > table["high"]:
+        raise FigureError(f"{where}: low = {table['low']} is above high = {table['high']}; exchange them")
+    for key in ("low", "high"):
+        if Decimal(str(table[key])).normalize() not in {each.normalize() for each in numbers_printed(table["printed"], unit)}:
+            raise FigureError(f"{where}: {key} = {table[key]} {unit} is not in printed = {table['printed']!r}; copy the source")
+    return Row(**table | {"assumes": tuple(table["assumes"])})
+
+
+def _reading(table: Any, labels: Collection[str], where: str) -> Reading:
+    table = _check(table, _READING, ("name", "values"), where)
+    where = f"{where} {table['name']!r}"
+    if "quantity" in table:
+        _one_of(table["quantity"], QUANTITIES, "quantity", where)
+    values = []
+    for label, pair in table["values"].items():
+        _one_of(label, labels, "row", where)
+        numbers = isinstance(pair, list) and len(pair) == 2 and all(type(each) in (int, float) for each in pair)
+        if not numbers or not 0 <= pair[0] <= pair[1] <= MAX_NUMBER:
+            raise FigureError(f"{where}: {label!r} = {pair!r}; write [low, high] with low <= high")
+        values.append((label, (pair[0], pair[1])))
+    return Reading(**table | {"values": tuple(values)})
+
+
+def _figure(table: Any, head: dict[str, str], toggles: Collection[str] | None, where: str) -> Figure:
+    required = ("name", "title", "quantity", "unit", "configuration", "row")
+    table = dict(_check(table, _FIGURE, required, where))
+    where = f"{where} {table['name']!r}"
+    if not _NAME.fullmatch(table["name"]):
+        raise FigureError(f"{where}: write a name such as V1, V4a, M3 or P2")
+    _one_of(table["quantity"], QUANTITIES, "quantity", where)
+    _one_of(table["unit"], UNITS, "unit", where)
+    rows = tuple(_row(each, table["unit"], toggles, f"{where}: row") for each in table.pop("row"))
+    labels = [row.label for row in rows]
+    if not rows or len(set(labels)) < len(labels):
+        raise FigureError(f"{where}: needs at least one row, and no label twice")
+    if table["quantity"] != "none" and ("scenario" not in table or table["unit"] not in TIME_UNITS):
+        raise FigureError(f"{where}: a quantity of the model needs a scenario and a unit of time; or quantity = \"none\"")
+    if table["quantity"] == "none" and any(row.use != "shown" for row in rows):
+        raise FigureError(f"{where}: the model does not compute it, so every row has to be use = \"shown\"")
+    readings = tuple(_reading(each, labels, f"{where}: reading") for each in table.pop("reading", ()))
+    return Figure(**table, **head, rows=rows, readings=readings)
+
+
+def parse_figures(
+    text: str, where: str, references: Mapping[str, Citation], toggles: Collection[str] | None = None
+) -> tuple[Figure, ...]:
+    """The figures of one file's TOML text. Raises FigureError. `toggles`: the known optimisations; None = not checked."""
+    try:
+        table = _check(tomllib.loads(text), _FILE, ("reference", "figure"), where)
+    except tomllib.TOMLDecodeError as error:
+        raise FigureError(f"{where}: not valid TOML: {error}") from None
+    head = {key: table[key] for key in ("reference", "testbed") if key in table}
+    _one_of(head["reference"], references, "reference", where)
+    if "testbed" in head:
+        _one_of(head["testbed"], TESTBEDS, "testbed", where)
+    return tuple(_figure(each, head, toggles, f"{where}: figure") for each in table["figure"])
+
+
+def read_figures(folder: str | Path | None = None, toggles: Collection[str] | None = None) -> tuple[Figure, ...]:
+    """Every published figure, V before P before M, by number. Raises FigureError, OSError."""
+    folder = data_dir() / "published" if folder is None else Path(folder)
+    found: dict[str, Figure] = {}
+    for path in sorted(folder.glob("*.toml")):
+        raw = path.read_bytes()
+        if len(raw) > MAX_BYTES:
+            raise FigureError(f"{path}: larger than {MAX_BYTES} bytes; not a file of figures")
+        try:
+            figures = parse_figures(raw.decode("utf-8"), str(path), bibliography(), toggles)
+        except UnicodeDecodeError:
+            raise FigureError(f"{path}: not UTF-8 text; save it as UTF-8") from None
+        for figure in figures:
+            if figure.name in found:
+                raise FigureError(f"{path}: figure {figure.name!r} is also in the file of {found[figure.name].reference!r}")
+            found[figure.name] = figure
+    return tuple(sorted(found.values(), key=lambda each: ("VPM".index(each.name[0]), _place(each.name))))
+
+
+def _place(name: str) -> tuple[int, str]:
+    digits = re.sub(r"\D", "", name)
+    return int(digits), name[1 + len(digits) :]

@@ -1,0 +1,19 @@
+"""What a migration works on: guest memory sections, IOVA layout, the vhost IOTLB and mlx5 memory regions."""
+
+from vdpa_lab.machine.iotlb import Replay, replay
+from vdpa_lab.machine.iova import ShadowLayout, ring_areas, shadow_layout
+from vdpa_lab.machine.memory import Run, memory_runs, sections
+from vdpa_lab.machine.mlx5 import MemoryRegion, memory_region
+
+__all__ = [
+    "MemoryRegion",
+    "Replay",
+    "Run",
+    "ShadowLayout",
+    "memory_region",
+    "memory_runs",
+    "replay",
+    "ring_areas",
+    "sections",
+    "shadow_layout",
+]

@@ -1,0 +1,147 @@
+"""The amounts behind a plan: what each operation has to move, found by replaying the plan's memory messages.
+
+A rewrite changes the messages; their consequences (pages pinned, entries, MKEYs, MTTs) follow here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vdpa_lab.machine.iotlb import Clean, Effect, Map, SetMap, Unmap, replay
+from vdpa_lab.machine.memory import Run
+from vdpa_lab.migration.plan import Plan, Step, Work
+from vdpa_lab.model import Scenario
+from vdpa_lab.units import GIB, MIB, PAGE_SIZE
+
+SUPERPAGES = (GIB, 2 * MIB, PAGE_SIZE)  # sizes of x86 IOMMU page-table leaves
+
+
+def account(plan: Plan) -> list[tuple[Work, int]]:
+    """Per step its work and the number of times its caller waits; in the order of the plan."""
+    effects = _with_warmth(plan)
+    rebuilt = _rebuilds(plan, effects)
+    driver, backing = plan.scenario.device.driver, plan.scenario.guest.backing
+    result: list[tuple[Work, int]] = []
+    for index, step in enumerate(plan.steps):
+        effect = effects.get(index)
+        if effect is None and not step.of:
+            result.append((step.work, step.groups))
+        elif step.of:
+            result.append(_mkeys(step, rebuilt[step.of]))
+        elif isinstance(effect, SetMap):
+            one = rebuilt[step.name]
+            work = [("set_map.call", one.rebuilds), ("set_map.entry", one.built.entries)]
+            if driver == "mlx5":
+                work += [("mlx5.mtt", one.built.mtts), ("mlx5.command", one.indirect)]
+            result.append((tuple(work), 1))
+        elif isinstance(effect, Clean):
+            result.append((step.work, 1))
+        else:
+            result.append(((("vhost.message", 1), *_pages(effect, backing, driver)), 1))
+    return result
+
+
+def _mkeys(step: Step, one) -> tuple[Work, int]:
+    groups = max(1, one.rebuilds)
+    if step.op == "CREATE_MKEY":
+        count = one.built.direct
+        return (("mlx5.mkey_create", count), ("mlx5.mkey_create_cpu", count)), groups
+    count = one.dropped
+    return (("mlx5.mkey_destroy", count), ("mlx5.mkey_destroy_cpu", count)), groups
+
+
+def _pages(effect: Map | Unmap, backing: str, driver: str) -> Iterator[tuple[str, int]]:
+    mapping = isinstance(effect, Map)
+    for run in effect.runs:
+        kind = backing if run.kind == "ram" else "4k"
+        if mapping:
+            cold = int(run.pages * effect.cold) if run.kind == "ram" else 0
+            yield f"pin_warm.{kind}", run.pages - cold
+            if cold:
+                yield f"pin_cold.{kind}", cold
+        else:
+            yield f"unpin.{kind}", run.pages
+        yield "iotlb.entry", run.entries
+        if driver == "iommu":
+            yield ("iommu.map" if mapping else "iommu.unmap"), iommu_leaves(run)
+
+
+def iommu_leaves(run: Run) -> int:
+    """IOMMU page-table leaves of a run: as large as chunk and IOVA alignment allow (iommu_pgsize)."""
+    start = run.iova + run.first if run.first < run.size else run.iova
+    leaf = next(size for size in SUPERPAGES if run.chunk >= size and (run.chunk == run.size or start % size == 0))
+    whole = (run.size - run.first) // leaf
+    rest = run.size - whole * leaf
+    return whole + (rest // PAGE_SIZE if leaf > PAGE_SIZE and rest % (2 * MIB) else -(-rest // leaf))
+
+
+def _with_warmth(plan: Plan) -> dict[int, Effect]:
+    """Effects by step index, each RAM map told which share of its pages nobody has touched before.
+
+    On the source all of RAM has been pinned since the VM started. On the destination the first device to map before
+    RAM is loaded faults every page in; after loading only the pages that were zero, and so never written, are cold.
+    """
+    effects: dict[int, Effect] = {}
+    touched, loaded = False, False
+    for index, step in enumerate(plan.steps):
+        if step.op == "load RAM":
+            loaded = True
+        effect = step.effect
+        if effect is None:
+            continue
+        if isinstance(effect, Map) and step.lane.side == "destination" and effect.runs[0].kind == "ram" and not touched:
+            effect = effect._replace(cold=_cold_share(plan.scenario, loaded))
+        effects[index] = effect
+        if step.lane.side == "destination" and _ends_ram_map(plan, index, step):
+            touched = True
+    return effects
+
+
+def _cold_share(scenario: Scenario, loaded: bool) -> float:
+    return scenario.guest.zero_pages if loaded else 1.0
+
+
+def _ends_ram_map(plan: Plan, index: int, step: Step) -> bool:
+    """Whether the listener's maps of one device end here, so that all of RAM has been touched."""
+    if step.caller != "vhost_vdpa_listener_region_add" or not isinstance(step.effect, Map):
+        return False
+    following = plan.steps[index + 1 : index + 8]
+    return not any(s.caller == step.caller and s.device == step.device and isinstance(s.effect, Map) for s in following)
+
+
+def _rebuilds(plan: Plan, effects: dict[int, Effect]) -> dict[str, object]:
+    """The Replay of every SetMap and Clean step, by step name; one replay a device and host."""
+    groups: dict[tuple[str, int], list[int]] = {}
+    for index in effects:
+        step = plan.steps[index]
+        groups.setdefault((step.lane.side, step.device), []).append(index)
+    found: dict[str, object] = {}
+    for (side, _), indices in groups.items():
+        before = _steady_state(plan) if side == "source" else ()
+        stripped = tuple(e._replace(cold=0.0) if isinstance(e := effects[i], Map) else e for i in indices)
+        for index, result in zip(indices, replay(before + stripped)[len(before) :], strict=True):
+            if result is not None:
+                found[plan.steps[index].name] = result
+    return found
+
+
+def _steady_state(plan: Plan) -> tuple[Effect, ...]:
+    """What the source had mapped before the migration: exactly what the plan unmaps without having mapped it."""
+    mapped: set[tuple[int, int]] = set()
+    found: dict[int, dict[int, Run]] = {}
+    first = next((step.device for step in plan.steps if step.lane.side == "source" and step.effect), 0)
+    for step in plan.steps:
+        if step.lane.side != "source" or step.device != first or not isinstance(step.effect, (Map, Unmap)):
+            continue
+        asid, runs = step.effect.asid, step.effect.runs
+        for run in runs:
+            if isinstance(step.effect, Map):
+                mapped.add((asid, run.iova))
+            elif (asid, run.iova) in mapped:
+                mapped.discard((asid, run.iova))
+            else:
+                found.setdefault(asid, {})[run.iova] = run
+    state: list[Effect] = []
+    for asid in sorted(found):
+        state += [Map(asid, tuple(found[asid].values())), SetMap(asid)]
+    return tuple(state)

@@ -1,0 +1,158 @@
+"""The stock migration: what QEMU and the kernel do, in order, on both hosts, with no optimisation at all.
+
+Sources: QEMU migration/migration.c, migration/savevm.c, net/vhost-vdpa.c (vhost_vdpa_net_log_global_enable); the order
+of operations is that of logs of real migrations.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from vdpa_lab.migration import vhost
+from vdpa_lab.migration.builder import Thread
+from vdpa_lab.migration.plan import Plan, Step
+from vdpa_lab.migration.precopy import precopy, slower, wire_ns
+from vdpa_lab.model import Scenario
+from vdpa_lab.units import PAGE_SIZE
+
+PAGES_PER_WORD = 64
+WIRE = "scenario.time"  # ns that follow from the scenario's own rates, priced 1:1
+
+
+@lru_cache(maxsize=64)
+def baseline(scenario: Scenario) -> Plan:
+    """The plan of `scenario` with nothing optimised; which versions run decides only on the order of some calls."""
+    steps: list[Step] = []
+    source = Thread(steps, "source", "switch", scenario.device.driver)
+    destination = _destination_init(steps, scenario)
+    source.join(destination)
+    source.mark("migration-start")
+    destination.join(source)
+    if scenario.device.svq == "auto":
+        _switch(source, scenario)
+    _precopy(source, destination, scenario)
+    _stop(source, scenario)
+    _save(source, destination, scenario)
+    _start(source, destination, scenario)
+    return Plan(scenario, tuple(steps))
+
+
+def plan_devices(scenario: Scenario, reverse: bool) -> range:
+    """The source takes the last device first, the destination the first one first."""
+    count = scenario.device.count
+    return range(count - 1, -1, -1) if reverse else range(count)
+
+
+def _destination_init(steps: list[Step], scenario: Scenario) -> Thread:
+    """vhost_vdpa_init of each device, and the reset of the machine; nothing is mapped yet."""
+    t = Thread(steps, "destination", "init", scenario.device.driver)
+    for device in range(scenario.device.count):
+        one = t.fork("init", device).calling("vhost_vdpa_init")
+        one.ioctl("SET_OWNER")
+        one.calling("vhost_vdpa_reset_device")
+        one.ioctl("SET_STATUS")
+        t.after = one.after
+    t.mark("destination-ready")
+    return t
+
+
+def _each(t: Thread, path: str, devices: range) -> list[Thread]:
+    """Forks for the devices one after the other: the caller must hand `after` on."""
+    return [t.fork(path, device) for device in devices]
+
+
+def _switch(t: Thread, scenario: Scenario) -> None:
+    """vhost_vdpa_net_log_global_enable: stop in passthrough, start shadowed; main thread, VM running."""
+    before, after = vhost.passthrough(scenario, scenario.source), vhost.shadowed(scenario, scenario.source)
+    for one in _each(t, "switch", plan_devices(scenario, reverse=True)):
+        one.after = t.after
+        one.mark(f"svq-switch-begin:{one.device}")
+        vhost.stop(one, before)
+        vhost.start(one, after, masked_calls=2, status=vhost.ACKNOWLEDGE_DRIVER)
+        one.calling("").qemu("unexplained", "unexplained.svq_switch")
+        one.mark(f"svq-switch-end:{one.device}")
+        t.after = one.after
+
+
+def _words(scenario: Scenario) -> int:
+    return -(-scenario.guest.memory // PAGE_SIZE // PAGES_PER_WORD)
+
+
+def _precopy(source: Thread, destination: Thread, scenario: Scenario) -> None:
+    """The migration thread's passes over RAM, and the destination that loads them."""
+    t = source.fork("precopy").calling("ram_save_setup")
+    t.step("start dirty log", "migration", ("bitmap.sync_word", _words(scenario)))
+    t.calling("ram_save_iterate")
+    run = precopy(scenario)
+    t.step("precopy", "link", (WIRE, run.total_ns))
+    t.step("bitmap sync", "migration", ("bitmap.sync_word", len(run.iterations) * _words(scenario)))
+    load = destination.fork("precopy").calling("ram_load")
+    load.step("load setup section", "bql", (WIRE, scenario.link.latency), mark="dst-load-setup")
+    load.join(t)
+    load.step("load RAM", "thread")
+    source.after, destination.after = t.after, load.after
+
+
+def _stop(t: Thread, scenario: Scenario) -> None:
+    """migration_completion_precopy: stop vCPUs, then each device, under the BQL."""
+    head = t.fork("stop").calling("migration_stop_vm")
+    head.mark("src-downtime-start")
+    head.step("pause vCPUs", "vcpu", ("qemu.pause_vcpus", 1), mark="vcpus-paused")
+    side = vhost.shadowed(scenario, scenario.source)
+    for one in _each(head, "stop", plan_devices(scenario, reverse=True)):
+        one.after = head.after
+        one.mark(f"stop-begin:{one.device}")
+        vhost.stop(one, side)
+        one.calling("").qemu("unexplained", "unexplained.source_teardown")
+        one.mark(f"stop-end:{one.device}")
+        head.after = one.after
+    head.mark("src-vm-stopped")
+    t.after = head.after
+
+
+def _save(source: Thread, destination: Thread, scenario: Scenario) -> None:
+    """Last bitmap sync, last RAM with the rate limit lifted, device state; loaded as it comes."""
+    t = source.fork("save").calling("ram_save_complete")
+    t.step("last bitmap sync", "migration", ("bitmap.sync_word", _words(scenario)))
+    rate = slower(None, scenario.link.bandwidth)
+    t.step("last RAM", "link", (WIRE, wire_ns(precopy(scenario).left_bytes, rate)))
+    t.mark("src-iterable-saved")
+    t.calling("vmstate_save")
+    t.qemu("save CPU and board state", "vmstate.save_cpu", scenario.guest.vcpus)
+    t.qemu("save virtio-net state", "vmstate.save_virtio_net", scenario.device.count)
+    t.mark("src-non-iterable-saved")
+    source.after = t.after
+    d = destination.fork("load").calling("qemu_loadvm_state")
+    d.join(t)
+    d.step("stream arrives", "link", (WIRE, scenario.link.latency))
+    for device in plan_devices(scenario, reverse=False):
+        one = d.fork("load", device).calling("virtio_load")
+        one.qemu("load virtio-net state", "vmstate.load_virtio_net")
+        d.after = one.after
+    d.mark("dst-precopy-loadvm-completed")
+    destination.after = d.after
+
+
+def _start(source: Thread, destination: Thread, scenario: Scenario) -> None:
+    """process_incoming_migration_bh: announce, start each device, then let the vCPUs run."""
+    d = destination.fork("start").calling("process_incoming_migration_bh")
+    d.mark("dst-precopy-bh-enter")
+    d.qemu("announce", "qemu.announce")
+    d.mark("dst-precopy-bh-announced")
+    always = scenario.device.svq == "on"
+    side = (vhost.shadowed if always else vhost.passthrough)(scenario, scenario.destination)
+    for one in _each(d, "start", plan_devices(scenario, reverse=False)):
+        one.after = d.after
+        one.mark(f"start-begin:{one.device}")
+        vhost.start(one, side, masked_calls=0 if always else 1, status=0)
+        one.calling("").qemu("unexplained", "unexplained.destination_setup")
+        one.mark(f"network-up:{one.device}")
+        one.mark(f"start-end:{one.device}")
+        d.after = one.after
+    d.step("resume vCPUs", "vcpu", ("qemu.resume_vcpus", 1), mark="vcpus-resumed")
+    d.mark("dst-precopy-bh-vm-started")
+    end = source.fork("after").calling("migration_completion_end")
+    if scenario.migration.return_path:
+        end.join(d)
+        end.step("return path shut", "link", (WIRE, scenario.link.latency))
+    end.mark("src-downtime-end")

@@ -1,0 +1,145 @@
+"""Writes the steps of one thread of control in series: ioctls, IOTLB messages with their map rebuilds, firmware."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from vdpa_lab.machine.iotlb import Clean, Map, SetMap, Unmap
+from vdpa_lab.machine.memory import Run
+from vdpa_lab.migration.plan import Plan, Step
+from vdpa_lab.timeline import Lane
+
+NO_DEVICE = -1
+
+
+class Thread:
+    """Appends steps to `steps`, each waiting for the one before on the same thread."""
+
+    def __init__(
+        self,
+        steps: list[Step],
+        side: str,
+        path: str,
+        driver: str,
+        after: tuple[str, ...] = (),
+        device: int = NO_DEVICE,
+        tag: str = "",
+    ):
+        self.steps, self.side, self.path, self.driver, self.tag = steps, side, path, driver, tag
+        self.after, self.device, self.caller, self.data_vqs = after, device, "", 0
+        self._count = 0
+
+    def fork(self, path: str, device: int = NO_DEVICE, side: str | None = None) -> Thread:
+        """A thread of control that begins where this one stands."""
+        return Thread(self.steps, side or self.side, path, self.driver, self.after, device)
+
+    def calling(self, caller: str) -> Thread:
+        """Steps from here on are issued by this QEMU or kernel function."""
+        self.caller = caller
+        return self
+
+    def join(self, other: Thread) -> None:
+        """Wait for where `other` stands, too."""
+        self.after = (*self.after, *(name for name in other.after if name not in self.after))
+
+    def step(self, op: str, kind: str, *work: tuple[str, int], **more) -> Step:
+        device = self.device
+        self._count += 1
+        prefix = "src" if self.side == "source" else "dst" if self.side == "destination" else "wire"
+        name = f"{prefix}{device if device >= 0 else ''}.{self.path}.{self.tag}{self._count}.{op}"
+        on = Lane(self.side, kind, device if kind in ("kernel", "firmware", "worker") else NO_DEVICE)
+        step = Step(name, op, on, device, self.path, self.caller, self.after, work, **more)
+        self.steps.append(step)
+        self.after = (name,)
+        return step
+
+    def mark(self, name: str) -> Step:
+        return self.step("mark", "bql", mark=name)
+
+    def qemu(self, op: str, key: str, amount: int = 1) -> Step:
+        return self.step(op, "bql", (key, amount))
+
+    def ioctl(self, op: str, detail: str = "arg=0x0") -> Step:
+        return self.step(op, "kernel", ("vhost.ioctl", 1), detail=detail)
+
+    def firmware(self, op: str, commands: int, key: str = "mlx5.command") -> None:
+        """Synchronous firmware commands that the ioctl before waits for (mlx5 only)."""
+        if self.driver == "mlx5" and commands:
+            self.step(op, "firmware", (key, commands))
+
+    def set_map(self, asid: int, each: bool = False) -> None:
+        """The parent's set_map; drivers without one map and unmap in place."""
+        if self.driver == "iommu":
+            return
+        rebuilt = self.step("set_map", "kernel", effect=SetMap(asid, each))
+        if self.driver == "mlx5":
+            self.step("CREATE_MKEY", "firmware", of=rebuilt.name)
+            self.step("DESTROY_MKEY", "firmware", of=rebuilt.name)
+
+    def update(self, asid: int, run: Run) -> None:
+        """IOTLB_UPDATE outside a batch."""
+        self.message("IOTLB_UPDATE", asid, run)
+        self.set_map(asid, each=True)
+
+    def invalidate(self, asid: int, run: Run) -> None:
+        """IOTLB_INVALIDATE outside a batch."""
+        self.message("IOTLB_INVALIDATE", asid, run)
+        self.set_map(asid)
+
+    def batch_edge(self, op: str, asid: int) -> None:
+        self.step(op, "kernel", ("vhost.message", 1), detail=message_detail(asid, 0))
+
+    def message(self, op: str, asid: int, run: Run) -> Step:
+        effect = Map(asid, (run,)) if op == "IOTLB_UPDATE" else Unmap(asid, (run,))
+        return self.step(op, "kernel", effect=effect, detail=message_detail(asid, run.size))
+
+    def reset(self) -> Step:
+        """SET_STATUS 0 with the clean of the device's maps (vhost_vdpa_reset -> compat_reset)."""
+        step = self.step("SET_STATUS", "kernel", ("vhost.ioctl", 1), effect=Clean(), detail="arg=0x0")
+        if self.driver == "mlx5":
+            self.step("DESTROY_MKEY", "firmware", of=step.name)
+        return step
+
+
+def beside(plan: Plan, step: Step, tag: str, path: str = "") -> Thread:
+    """An empty thread that writes new steps in the manner of `step`; `tag` keeps their names apart from all others."""
+    return Thread(
+        [], step.lane.side, path or step.path, plan.scenario.device.driver, (), step.device, f"{tag}-{step.name}-"
+    ).calling(step.caller)
+
+
+def in_asid(step: Step, asid: int) -> Step:
+    """The same message or map rebuild in another address space."""
+    effect = step.effect._replace(asid=asid)
+    detail = message_detail(asid, effect.runs[0].size) if isinstance(effect, (Map, Unmap)) else step.detail
+    return step._replace(effect=effect, detail=detail)
+
+
+def rebuilds(plan: Plan, messages: Iterable[Step]) -> list[Step]:
+    """The set_map of each unbatched message, with its MKEY commands."""
+    follows = {step.name for step in messages}
+    found = []
+    for step in plan.steps:
+        if (step.op == "set_map" and follows & set(step.after)) or step.of in {each.name for each in found}:
+            found.append(step)
+    return found
+
+
+def batched(plan: Plan, messages: list[Step], tag: str) -> Plan:
+    """One batch around `messages` (one address space): a single set_map at its end instead of one each and more.
+
+    The same plan where `tag` has batched them before.
+    """
+    if not messages or any(step.name.endswith(f"{tag}-begin-{messages[0].name}-1.IOTLB_BATCH_BEGIN") for step in plan):
+        return plan
+    asid = messages[0].effect.asid
+    plan = plan.drop(rebuilds(plan, messages))
+    begin, end = (beside(plan, messages[0], f"{tag}-{edge}") for edge in ("begin", "end"))
+    begin.batch_edge("IOTLB_BATCH_BEGIN", asid)
+    end.batch_edge("IOTLB_BATCH_END", asid)
+    end.set_map(asid)
+    return plan.insert(begin.steps, before=messages[0]).insert(end.steps, after=messages[-1])
+
+
+def message_detail(asid: int, size: int) -> str:
+    return f"asid={asid} size={size:#x}"

@@ -1,0 +1,156 @@
+"""What an optimisation is, which there are, and how several are applied to a plan."""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Iterable
+from dataclasses import MISSING, dataclass, field, fields, replace
+from functools import lru_cache
+from importlib import import_module
+from typing import Any, ClassVar
+
+from vdpa_lab.library import shipped
+from vdpa_lab.migration.baseline import baseline
+from vdpa_lab.migration.plan import Plan
+from vdpa_lab.model import Scenario
+from vdpa_lab.words import InputError, nearest
+
+PACKAGE = "vdpa_lab.migration.optimizations"
+LAYERS = ("kernel", "qemu", "device", "what-if")
+
+
+def knob(default: int, *, low: int, high: int, unit: str) -> Any:
+    """A number that the researcher may turn, with its bounds and unit."""
+    return field(default=default, metadata={"low": low, "high": high, "unit": unit})
+
+
+@dataclass(frozen=True, slots=True)
+class Optimization:
+    """A rewrite of a plan. The class attributes describe it; every table, widget and law reads them.
+
+    effect: one line. status: merged where, posted, or proposed. refs: keys of data/references.bib. requires: names of
+    which each, or one of each group, has to be on. conflicts: with the reason in words. after: rewrites that come first
+    when both are on (order of the others does not matter). removes, adds: cost keys whose total it may lower or raise.
+    slower: presets (scenario names) on which a downtime may grow, with the reason.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    layer: ClassVar[str]
+    effect: ClassVar[str]
+    status: ClassVar[str]
+    refs: ClassVar[tuple[str, ...]]
+    requires: ClassVar[tuple[str | tuple[str, ...], ...]] = ()
+    conflicts: ClassVar[dict[str, str]] = {}
+    after: ClassVar[tuple[str, ...]] = ()
+    drivers: ClassVar[tuple[str, ...]] = ("mlx5", "vdpa_sim", "iommu")
+    removes: ClassVar[tuple[str, ...]] = ()
+    adds: ClassVar[tuple[str, ...]] = ()
+    slower: ClassVar[dict[str, str]] = {}
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value, about = getattr(self, each.name), each.metadata
+            if not isinstance(value, int) or not about["low"] <= value <= about["high"]:
+                raise InputError(
+                    f"{self.name}.{each.name} = {value!r} {about['unit']} is not allowed; "
+                    f"from {about['low']} to {about['high']}"
+                )
+
+    def rewrite(self, plan: Plan) -> Plan:
+        """The plan with this optimisation; the same plan where there is nothing for it to do."""
+        raise NotImplementedError
+
+    def unmet(self, on: Iterable[str], driver: str) -> str:
+        """Why it cannot apply beside the toggles that are `on`, in words; empty when it can."""
+        on = set(on)
+        if driver not in self.drivers:
+            return f"only for {' and '.join(self.drivers)} devices, not {driver}"
+        for need in self.requires:
+            names = (need,) if isinstance(need, str) else need
+            if not on & set(names):
+                return f"needs {' or '.join(names)}"
+        for other, why in self.conflicts.items():
+            if other in on:
+                return f"conflicts with {other}: {why}"
+        return ""
+
+
+@lru_cache(maxsize=8)
+def catalogue(package: str = PACKAGE) -> dict[str, Optimization]:
+    """Every optimisation of the package, by name, in an order in which each comes after those it names in `after`."""
+    module = import_module(package)
+    found: dict[str, Optimization] = {}
+    for info in pkgutil.iter_modules(module.__path__, f"{package}."):
+        for thing in vars(import_module(info.name)).values():
+            if isinstance(thing, type) and issubclass(thing, Optimization) and thing.__module__ == info.name:
+                if thing.name in found:
+                    raise InputError(f"{info.name}: a second optimisation is named {thing.name!r}")
+                found[thing.name] = thing()
+    ordered: dict[str, Optimization] = {}
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        if name in path:
+            raise InputError(f"optimisations come after each other in a circle: {' -> '.join((*path, name))}")
+        for first in found[name].after:
+            if first in found:
+                visit(first, (*path, name))
+        ordered.setdefault(name, found[name])
+
+    for name in sorted(found):
+        visit(name, ())
+    return ordered
+
+
+def known(names: Iterable[str], among: dict[str, Optimization] | None = None) -> tuple[str, ...]:
+    """The names in catalogue order, each once. Raises InputError with the nearest known name."""
+    among = among or catalogue()
+    wanted = set(names)
+    for name in sorted(wanted):
+        if name not in among:
+            raise InputError(f"no optimisation {name!r}; {nearest(name, among)}")
+    return tuple(name for name in among if name in wanted)
+
+
+def default_toggles(scenario: Scenario) -> tuple[str, ...]:
+    """What the scenario names, or else what its hosts ship."""
+    return known(shipped(scenario) if scenario.optimizations is None else scenario.optimizations)
+
+
+def refusals(names: Iterable[str], driver: str, among: dict[str, Optimization] | None = None) -> dict[str, str]:
+    """Toggles that cannot apply, each with the reason in words."""
+    among = among or catalogue()
+    on = known(names, among)
+    return {name: why for name in on if (why := among[name].unmet(on, driver))}
+
+
+def rewrite(plan: Plan, optimizations: Iterable[Optimization]) -> Plan:
+    """The plan after each of `optimizations`, in the order given."""
+    for each in optimizations:
+        plan = each.rewrite(plan)
+        plan = replace(plan, applied=(*plan.applied, each.name))
+    return plan
+
+
+def plan(scenario: Scenario, names: Iterable[str] | None = None, knobs: dict[str, dict[str, int]] | None = None) -> Plan:
+    """The plan of a scenario with these toggles (None: its default ones). Raises InputError when one cannot apply."""
+    on = default_toggles(scenario) if names is None else known(names)
+    if refused := refusals(on, scenario.device.driver):
+        raise InputError("; ".join(f"{name} cannot apply: {why}" for name, why in refused.items()))
+    turned = []
+    for name in on:
+        changes = (knobs or {}).get(name, {})
+        each = catalogue()[name]
+        for knob_name in changes:
+            if knob_name not in {f.name for f in fields(each)}:
+                raise InputError(f"{name} has no knob {knob_name!r}; {nearest(knob_name, [f.name for f in fields(each)])}")
+        turned.append(replace(each, **changes) if changes else each)
+    return rewrite(baseline(scenario), turned)
+
+
+def knobs_of(optimization: Optimization) -> dict[str, dict[str, Any]]:
+    """Name -> default, low, high, unit of each knob."""
+    return {
+        each.name: {"default": each.default if each.default is not MISSING else None, **each.metadata}
+        for each in fields(optimization)
+    }

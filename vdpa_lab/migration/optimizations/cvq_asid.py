@@ -1,0 +1,46 @@
+"""Control virtqueue in an address space of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from vdpa_lab.migration.builder import beside, in_asid, rebuilds
+from vdpa_lab.migration.optimization import Optimization
+from vdpa_lab.migration.plan import Plan
+from vdpa_lab.migration.vhost import CVQ_ASID, CVQ_GROUP
+
+CVQ_CALLERS = {
+    "switch": ("vhost_vdpa_cvq_unmap_rings", "vhost_vdpa_net_cvq_stop"),
+    "start": ("vhost_vdpa_net_cvq_start", "vhost_vdpa_cvq_map_rings"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CvqAsid(Optimization):
+    """Map the shadowed control virtqueue in ASID 1, so that its small maps never rebuild the map of guest memory."""
+
+    name: ClassVar = "cvq-asid"
+    title: ClassVar = "CVQ address space"
+    layer: ClassVar = "kernel"
+    effect: ClassVar = "small CVQ maps no longer rebuild the map of all RAM; QEMU refuses to migrate a CVQ without it"
+    status: ClassVar = "merged"
+    refs: ClassVar = ("linux", "qemu")
+    removes: ClassVar = ("set_map.*", "mlx5.*")
+    adds: ClassVar = ("vhost.ioctl", "mlx5.*")
+
+    def rewrite(self, plan: Plan) -> Plan:
+        if plan.scenario.device.svq == "on" or plan.select(op="SET_GROUP_ASID", caller="vhost_vdpa_net_cvq_start"):
+            return plan  # in SVQ mode all rings share ASID 0
+        for path, callers in CVQ_CALLERS.items():
+            messages = [s for s in plan.select(path=path, caller=set(callers)) if s.op.startswith("IOTLB")]
+            touched = messages + [step for step in rebuilds(plan, messages) if step.effect]
+            plan = plan.alter(touched, lambda step: in_asid(step, CVQ_ASID))
+        for device in plan.devices("destination", "start"):
+            first = plan.select(path="start", device=device, caller="vhost_vdpa_net_cvq_start")[:1]
+            for step in first:
+                t = beside(plan, step, self.name)
+                t.ioctl("GET_VRING_GROUP", f"arg={plan.scenario.device.data_vqs:#x}")
+                t.ioctl("SET_GROUP_ASID", f"arg={CVQ_ASID << 32 | CVQ_GROUP:#x}")
+                plan = plan.insert(t.steps, before=step)
+        return plan

@@ -1,0 +1,50 @@
+"""Destination device configured while the source still runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from vdpa_lab.migration.builder import beside
+from vdpa_lab.migration.optimization import Optimization
+from vdpa_lab.migration.plan import Plan
+
+STAYS = {"vhost_vdpa_set_vring_ready", "vhost_vdpa_listener_region_add", ""}
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyDeviceState(Optimization):
+    """Send virtio-net's state during precopy and configure the device with it; ring positions follow in the downtime."""
+
+    name: ClassVar = "early-device-state"
+    title: ClassVar = "Early device state"
+    layer: ClassVar = "qemu"
+    effect: ClassVar = "features, rings, DRIVER_OK and control commands leave the downtime; ring positions and enable stay"
+    status: ClassVar = "posted for vhost-user; proposed for vhost-vdpa"
+    refs: ClassVar = ("yajunw2023", "palmer2025iterative")
+    requires: ClassVar = (("map-at-load-setup", "early-listener-kept"),)
+    after: ClassVar = (
+        "map-at-load-setup", "early-listener-kept", "iotlb-batch", "cvq-asid", "precreated-vqs", "parallel-cvq-load",
+        "svq-map-batch",
+    )  # fmt: skip
+    adds: ClassVar = ("mlx5.command", "vhost.ioctl")
+
+    def rewrite(self, plan: Plan) -> Plan:
+        if plan.scenario.device.svq == "on":
+            return plan
+        after = plan.mark("dst-load-setup")
+        maps = plan.select(path="load-setup", caller="vhost_vdpa_listener_region_add")
+        after = maps[-1] if maps else after
+        for device in plan.devices("destination", "start"):
+            mine = plan.select(path="start", device=device)
+            begin = next((step for step in mine if step.mark.startswith("start-begin")), None)
+            early = [s for s in mine if s.caller not in STAYS and not s.mark]
+            late = [s for s in early if s.op == "GET/SET_VRING_BASE" and s.detail.startswith("arg=*")]
+            early = [step._replace(path="load-setup") for step in early if step not in late]
+            if not early or not any(step.op == "GET/SET_FEATURES" for step in early):
+                continue
+            t = beside(plan, late[-1], self.name)
+            t.firmware("MODIFY_VQ", len(late))
+            plan = plan.insert(t.steps, after=late[-1]).reschedule(early, after=after, before=begin)
+            after = early[-1]
+        return plan

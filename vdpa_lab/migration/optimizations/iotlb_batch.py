@@ -1,0 +1,37 @@
+"""IOTLB batching."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from vdpa_lab.machine.iotlb import Map, Unmap
+from vdpa_lab.migration.builder import batched
+from vdpa_lab.migration.optimization import Optimization
+from vdpa_lab.migration.plan import Plan
+
+LISTENER = ("vhost_vdpa_listener_region_add", "vhost_vdpa_listener_region_del")
+
+
+@dataclass(frozen=True, slots=True)
+class IotlbBatch(Optimization):
+    """Wrap the memory listener's messages in one batch: one set_map instead of one for each contiguous chunk."""
+
+    name: ClassVar = "iotlb-batch"
+    title: ClassVar = "IOTLB message batching"
+    layer: ClassVar = "kernel"
+    effect: ClassVar = "one map rebuild per listener commit instead of one per contiguous chunk of RAM"
+    status: ClassVar = "merged"
+    refs: ClassVar = ("linux", "qemu")
+    removes: ClassVar = ("set_map.*", "mlx5.*")
+    adds: ClassVar = ("vhost.message",)
+
+    def rewrite(self, plan: Plan) -> Plan:
+        for side in ("source", "destination"):
+            for path in ("init", "switch", "stop", "start"):
+                for device in plan.devices(side, path):
+                    for caller in LISTENER:
+                        mine = plan.select(side=side, path=path, device=device, caller=caller)
+                        messages = [step for step in mine if isinstance(step.effect, (Map, Unmap))]
+                        plan = batched(plan, messages, self.name)
+        return plan

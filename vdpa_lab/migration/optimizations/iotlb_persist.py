@@ -1,0 +1,44 @@
+"""IOTLB maps that survive a reset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from vdpa_lab.machine.iotlb import Clean
+from vdpa_lab.migration.optimization import Optimization
+from vdpa_lab.migration.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class IotlbPersist(Optimization):
+    """Keep the device's maps across a reset: nothing to unmap when the source stops, nothing to redo after a reset."""
+
+    name: ClassVar = "iotlb-persist"
+    title: ClassVar = "Persistent IOTLB"
+    layer: ClassVar = "kernel"
+    effect: ClassVar = "the source no longer unpins all RAM before the VM may go on; QEMU's exit does it later"
+    status: ClassVar = "kernel half in Linux 6.7; QEMU half posted"
+    refs: ClassVar = ("liu2023", "liu2023persist")
+    after: ClassVar = ("svq-desc-asid", "early-listener", "iotlb-batch", "suspend", "svq-map-batch")
+    removes: ClassVar = ("mlx5.*", "set_map.*", "pin_*", "unpin.*", "iotlb.*", "vhost.message", "iommu.*")
+    adds: ClassVar = ("mlx5.*", "set_map.*")
+
+    def rewrite(self, plan: Plan) -> Plan:
+        cleans = [step for step in plan.steps if isinstance(step.effect, Clean)]
+        names = {step.name for step in cleans}
+        plan = plan.drop(s for s in plan.steps if s.of in names or (names and s.op == "CREATE_PA_MKEY"))
+        plan = plan.alter(cleans, lambda step: step._replace(effect=None))
+        again = [s for s in plan.steps if s.op == "set_map" and s.path == "switch" and "svq-desc-asid" in s.name]
+        again += [s for s in plan.steps if s.of in {step.name for step in again}]
+        plan = plan.drop(again)
+        if any(s.path == "init" and s.caller == "vhost_vdpa_listener_region_del" for s in plan.steps):
+            listener = {"vhost_vdpa_listener_region_del", "vhost_vdpa_listener_region_add"}
+            plan = plan.drop(s for s in plan.steps if s.path == "init" and s.caller == "vhost_vdpa_listener_region_del")
+            plan = plan.drop(s for s in plan.steps if s.path == "start" and s.caller in listener)
+        end = plan.mark("src-downtime-end")
+        for device in plan.devices("source", "stop"):
+            unmaps = plan.select(side="source", path="stop", device=device, caller="vhost_vdpa_listener_region_del")
+            if unmaps:
+                plan = plan.reschedule([step._replace(path="after") for step in unmaps], after=end)
+        return plan

@@ -1,0 +1,37 @@
+"""Destination memory mapped while RAM is still on its way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from vdpa_lab.migration.optimization import Optimization
+from vdpa_lab.migration.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class MapAtLoadSetup(Optimization):
+    """Map and pin guest memory on the destination in a thread of its own, begun by the setup section of the stream."""
+
+    name: ClassVar = "map-at-load-setup"
+    title: ClassVar = "Iterative map at the destination"
+    layer: ClassVar = "qemu"
+    effect: ClassVar = "pinning and mapping on the destination overlap with precopy instead of lying in the downtime"
+    status: ClassVar = "posted (for 9.0), not merged"
+    refs: ClassVar = ("eperezma2023loadsetup",)
+    conflicts: ClassVar = {"early-listener": "both map the destination's memory ahead of time"}
+    after: ClassVar = ("iotlb-batch",)
+    removes: ClassVar = ("pin_*",)
+    adds: ClassVar = ("pin_*",)
+
+    def rewrite(self, plan: Plan) -> Plan:
+        after = plan.mark("dst-load-setup")
+        for device in plan.devices("destination", "start"):
+            maps = plan.select(path="start", device=device, caller="vhost_vdpa_listener_region_add")
+            if not maps:
+                continue
+            waits = plan.select(path="start", device=device, caller="vhost_vdpa_dev_start")[0]
+            maps = [step._replace(path="load-setup") for step in maps]
+            plan = plan.reschedule(maps, after=after, before=waits)
+            after = maps[-1]
+        return plan

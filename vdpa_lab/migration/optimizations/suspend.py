@@ -1,0 +1,63 @@
+"""VHOST_VDPA_SUSPEND."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from vdpa_lab.migration.builder import beside
+from vdpa_lab.migration.optimization import Optimization
+from vdpa_lab.migration.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Suspend(Optimization):
+    """Suspend the device and ask it for its ring positions, instead of resetting it and trusting the used ring."""
+
+    name: ClassVar = "suspend"
+    title: ClassVar = "Device suspend"
+    layer: ClassVar = "kernel"
+    effect: ClassVar = "the device is stopped with its state intact; its maps stay until the reset that follows"
+    status: ClassVar = "merged"
+    refs: ClassVar = ("linux", "qemu")
+    removes: ClassVar = ("vhost.ioctl", "set_map.*", "mlx5.*")
+    adds: ClassVar = ("vhost.ioctl", "set_map.*", "mlx5.*")
+    slower: ClassVar = {
+        "*": "what it buys is correct ring state: the shadow rings are then unmapped while all RAM is still mapped"
+    }
+
+    def rewrite(self, plan: Plan) -> Plan:
+        for path in ("switch", "stop"):
+            for device in plan.devices("source", path):
+                plan = self._device(plan, path, device)
+        return plan
+
+    def _device(self, plan: Plan, path: str, device: int) -> Plan:
+        mine = plan.select(side="source", path=path, device=device)
+        first = [step for step in mine if step.caller == "vhost_vdpa_suspend"]
+        if not first or first[0].op == "SUSPEND":
+            return plan
+        reset = next(step for step in mine if step.caller == "vhost_vdpa_reset_status")
+        cleaned = next((step for step in mine if step.of == reset.name), reset)
+        firmware = [step for step in first if step.lane.kind == "firmware" and not step.of]
+        early = mine[: mine.index(reset)]
+        unmaps = [step for step in early if step.caller == "vhost_vdpa_listener_region_del"]
+        shadowed = any(step.caller == "vhost_vdpa_svq_unmap_rings" for step in mine)
+        t = beside(plan, first[0], self.name)
+        t.ioctl("SUSPEND")
+        if t.driver == "mlx5":
+            t.step("unregister notifier", "kernel", ("mlx5.notifier", 1))
+        in_use = 2 * plan.scenario.device.pairs_in_use
+        t.firmware("MODIFY_VQ", in_use)
+        t.firmware("QUERY_VQ", in_use)
+        plan = plan.insert(t.steps, before=first[0]).move([*firmware, *unmaps], after=cleaned)
+        plan = plan.drop(step for step in first if step not in firmware)
+        if not shadowed:
+            ends = [step for step in mine if step.caller == "vhost_dev_stop"]
+            for pair, end in enumerate(ends):
+                t = beside(plan, end, self.name).calling("vhost_vdpa_get_vring_base")
+                for index in (2 * pair, 2 * pair + 1):
+                    t.ioctl("GET/SET_VRING_BASE", f"arg={index:#x}")
+                    t.firmware("QUERY_VQ", 1)
+                plan = plan.insert(t.steps, before=end)
+        return plan

@@ -1,0 +1,125 @@
+"""Prices a plan and puts it in time: every step starts when what it waits for is done and its lane has a slot.
+
+A lane serves steps in the order in which they become ready (plan order at the same instant); a step at the head of the
+queue that wants more slots than are free blocks those behind it. Deterministic, in integer nanoseconds.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Sequence
+
+from vdpa_lab.library import Calibration
+from vdpa_lab.migration.account import account
+from vdpa_lab.migration.plan import Plan, Work
+from vdpa_lab.timeline import Lane, Span, Term, Timeline
+
+FIRMWARE_SLOTS = 31  # mlx5_core cmd.c: 2^log_sz - 1 regular commands, log_sz 5
+
+
+def price(plan: Plan, calibration: Calibration) -> list[tuple[Term, ...]]:
+    """Per step the terms of its duration.
+
+    Commands in flight share their waiting: ceil(amount / width) rounds; what the CPU does for them (`_cpu`) does not.
+    """
+    known: dict[tuple, tuple[Term, ...]] = {}
+    result = []
+    for step, (work, groups) in zip(plan.steps, account(plan), strict=True):
+        cached = (work, step.width, groups)
+        terms = known.get(cached)
+        if terms is None:
+            terms = known[cached] = _terms(work, step.width, groups, calibration)
+        result.append(terms)
+    return result
+
+
+def _terms(work: Work, width: int, groups: int, calibration: Calibration) -> tuple[Term, ...]:
+    terms = []
+    for key, amount in work:
+        if not amount:
+            continue
+        rounds = amount
+        if width > 1 and not key.endswith("_cpu"):
+            rounds = groups * -(-amount // (groups * width))
+        terms.append(Term(key, amount, round(rounds * calibration[key].value)))
+    return tuple(terms)
+
+
+def capacity(lane: Lane) -> int:
+    """Slots of a lane."""
+    return FIRMWARE_SLOTS if lane.kind == "firmware" else 1
+
+
+def schedule(plan: Plan, terms: Sequence[tuple[Term, ...]]) -> Timeline:
+    """The timeline of a priced plan."""
+    steps = plan.steps
+    index = {step.name: i for i, step in enumerate(steps)}
+    durations = [sum(term.ns for term in each) for each in terms]
+    waiting = [len(step.after) for step in steps]
+    followers: list[list[int]] = [[] for _ in steps]
+    for i, step in enumerate(steps):
+        for name in step.after:
+            followers[index[name]].append(i)
+    starts, because = assign(
+        durations,
+        waiting,
+        followers,
+        [step.lane for step in steps],
+        [min(step.width, capacity(step.lane)) for step in steps],
+    )
+    spans = tuple(
+        Span(step.name, step.op, step.lane, step.device, starts[i], starts[i] + durations[i], terms[i])
+        for i, step in enumerate(steps)
+    )
+    marks = {step.mark: i for i, step in enumerate(steps) if step.mark}
+    return Timeline(spans, {mark: spans[i].end for mark, i in marks.items()}, tuple(because), marks)
+
+
+def assign(
+    durations: Sequence[int],
+    waiting: list[int],
+    followers: Sequence[Sequence[int]],
+    lanes: Sequence[Lane],
+    widths: Sequence[int],
+) -> tuple[list[int], list[int]]:
+    """Start of each step, and the step that it waited for last (-1: none). Raises ValueError when some never start."""
+    count = len(durations)
+    starts, because = [-1] * count, [-1] * count
+    free = {lane: capacity(lane) for lane in lanes}
+    queues: dict[Lane, deque[int]] = {lane: deque() for lane in lanes}
+    ready = [i for i in range(count) if not waiting[i]]
+    running: list[tuple[int, int]] = []
+    freed_by: dict[Lane, int] = {}
+    now, started, freed = 0, 0, []
+    while True:
+        for i in ready:
+            queues[lanes[i]].append(i)
+        for lane in (*freed, *(lanes[i] for i in ready)):
+            queue = queues[lane]
+            while queue and widths[queue[0]] <= free[lane]:
+                i = queue.popleft()
+                free[lane] -= widths[i]
+                starts[i] = now
+                if now and (because[i] < 0 or starts[because[i]] + durations[because[i]] < now):
+                    because[i] = freed_by[lane]
+                started += 1
+                heapq.heappush(running, (now + durations[i], i))
+        if not running:
+            break
+        now = running[0][0]
+        ready, freed = [], []
+        while running and running[0][0] == now:
+            _, i = heapq.heappop(running)
+            free[lanes[i]] += widths[i]
+            freed.append(lanes[i])
+            freed_by[lanes[i]] = i
+            for follower in followers[i]:
+                waiting[follower] -= 1
+                because[follower] = i
+                if not waiting[follower]:
+                    ready.append(follower)
+        ready.sort()
+    if started < count:
+        raise ValueError(f"{count - started} steps wait for each other in a circle, or for more slots than a lane has")
+    return starts, because

@@ -1,0 +1,226 @@
+"""vhost_net_stop and vhost_net_start for one vhost-vdpa device, operation by operation, with nothing optimised.
+
+The order is that of kernel logs of real migrations (QEMU 10.0.13 and 11.1.3); the functions named as callers are those
+of QEMU hw/virtio/vhost-vdpa.c, hw/virtio/vhost.c, net/vhost-vdpa.c and of Linux drivers/vdpa/mlx5/net/mlx5_vnet.c.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vdpa_lab.library import behaves
+from vdpa_lab.machine.iova import ShadowLayout, identity_memory, ring_areas, shadow_layout
+from vdpa_lab.machine.memory import Run
+from vdpa_lab.migration import mlx5
+from vdpa_lab.migration.builder import Thread
+from vdpa_lab.model import Host, Scenario, VdpaDevice
+
+RAM_ASID = 0
+CVQ_ASID = 1
+CVQ_GROUP = 1
+ACKNOWLEDGE_DRIVER, FEATURES_OK, DRIVER_OK = 0x3, 0x8, 0x4  # VIRTIO 1.3 §2.1 device status bits
+BACKEND_FEATURES = 0x1E  # MSG_V2, BATCH, ASID, SUSPEND: what QEMU acknowledges
+ENABLE = 1 << 32  # vhost_vring_state {index, num}: num is the upper half as printed
+WILD = "*"  # a value that a scenario cannot know: a file descriptor, a ring position
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One host's view of one device: where its rings and guest memory are mapped, and what its QEMU does."""
+
+    device: VdpaDevice
+    host: Host
+    data_shadowed: bool
+    layout: ShadowLayout
+    memory: tuple[Run, ...]
+
+
+def passthrough(scenario: Scenario, host: Host) -> Side:
+    """Guest rings given to the device, RAM at IOVA = GPA; only the CVQ is shadowed."""
+    layout = ring_areas(scenario.device, data_shadowed=False)
+    return Side(scenario.device, host, False, layout, identity_memory(scenario.guest))
+
+
+def shadowed(scenario: Scenario, host: Host) -> Side:
+    """Every virtqueue shadowed, RAM packed behind the shadow rings."""
+    layout, memory = shadow_layout(scenario.guest, scenario.device)
+    return Side(scenario.device, host, True, layout, memory)
+
+
+def _arg(value: int) -> str:
+    return f"arg={value:#x}"
+
+
+def _vring(index: int, num: int | str) -> str:
+    return f"arg={WILD}:{index}" if num == WILD else _arg(num << 32 | index)
+
+
+def _config_call(t: Thread, wanted: bool) -> None:
+    t.ioctl("SET_CONFIG_CALL", f"arg={WILD}" if wanted else "arg=0xffffffff")
+
+
+def map_memory(t: Thread, side: Side) -> None:
+    """memory_listener_register: one UPDATE per section."""
+    t.calling("vhost_vdpa_listener_region_add")
+    for run in side.memory:
+        t.update(RAM_ASID, run)
+
+
+def unmap_memory(t: Thread, side: Side) -> None:
+    """memory_listener_unregister: one INVALIDATE per section."""
+    t.calling("vhost_vdpa_listener_region_del")
+    for run in side.memory:
+        t.invalidate(RAM_ASID, run)
+
+
+def _add_driver(t: Thread) -> None:
+    t.calling("vhost_vdpa_add_status")
+    t.ioctl("GET_STATUS")
+    t.ioctl("SET_STATUS", _arg(ACKNOWLEDGE_DRIVER))
+    t.ioctl("GET_STATUS", _arg(ACKNOWLEDGE_DRIVER))
+
+
+def _pair_notifiers(t: Thread, op: str) -> None:
+    t.calling("vhost_vdpa_host_notifiers_init" if op == "map doorbells" else "vhost_vdpa_host_notifiers_uninit")
+    t.qemu(op, "qemu.doorbell_page", 2)
+
+
+def stop(t: Thread, side: Side) -> None:
+    """vhost_net_stop of one device, on a kernel without VHOST_VDPA_SUSPEND: reset first, ask nothing."""
+    device = side.device
+    t.calling("vhost_vdpa_suspend")
+    t.reset()
+    mlx5.reset(t, device)
+    if behaves("reset-unregisters-listener", side.host):
+        unmap_memory(t, side)
+    for pair in range(device.queue_pairs):
+        _pair_notifiers(t, "unmap doorbells")
+        if side.data_shadowed:
+            t.calling("vhost_vdpa_svq_unmap_rings")
+            for area in (*side.layout.data[2 * pair], *side.layout.data[2 * pair + 1]):
+                t.invalidate(RAM_ASID, area)
+        t.calling("vhost_dev_stop")
+        _config_call(t, wanted=False)
+    if device.cvq:
+        t.calling("vhost_vdpa_cvq_unmap_rings")
+        for area in side.layout.cvq:
+            t.invalidate(RAM_ASID, area)
+    t.calling("vhost_vdpa_reset_status")
+    t.reset()
+    if not behaves("reset-unregisters-listener", side.host):
+        _add_driver(t)
+        unmap_memory(t, side)
+    else:
+        _add_driver(t)
+    if device.cvq:
+        t.calling("vhost_vdpa_net_cvq_stop")
+        _config_call(t, wanted=False)
+        for area in side.layout.buffers:
+            t.invalidate(RAM_ASID, area)
+    t.calling("vhost_dev_disable_notifiers")
+    t.qemu("disable notifiers", "qemu.notifier", device.data_vqs + device.cvq)
+
+
+def _vring_of(t: Thread, index: int, entries: int, areas: tuple[Run, Run] | None, base: int | str) -> None:
+    """One virtqueue: shadowed when it has `areas`, else the guest's own ring."""
+    if areas is None:
+        t.calling("vhost_virtqueue_start")
+        t.ioctl("SET_VRING_NUM", _vring(index, entries))
+        t.ioctl("GET/SET_VRING_BASE", _vring(index, base))
+        t.ioctl("SET_VRING_ADDR", _arg(index))
+        t.ioctl("SET_VRING_KICK", _vring(index, WILD))
+        return
+    t.calling("vhost_vdpa_svq_setup")
+    t.ioctl("GET/SET_VRING_BASE", _vring(index, 0))
+    t.ioctl("SET_VRING_KICK", _vring(index, WILD))
+    t.ioctl("SET_VRING_CALL", _vring(index, WILD))
+    t.calling("vhost_vdpa_svq_map_rings" if index < t.data_vqs else "vhost_vdpa_cvq_map_rings")
+    for area in areas:
+        t.update(RAM_ASID, area)
+    t.calling("vhost_vdpa_svq_setup")
+    t.ioctl("SET_VRING_ADDR", _arg(index))
+
+
+def _start_pair(t: Thread, side: Side, pair: int) -> None:
+    device, queues = side.device, (2 * pair, 2 * pair + 1)
+    if side.data_shadowed:
+        t.calling("vhost_virtqueue_start")
+        for index in queues:
+            t.ioctl("SET_VRING_NUM", _vring(index, device.queue_size))
+    for index in queues:
+        in_use = pair < device.pairs_in_use
+        _vring_of(
+            t,
+            index,
+            device.queue_size,
+            side.layout.data[index] if side.data_shadowed else None,
+            WILD if in_use else 0,
+        )
+    _pair_notifiers(t, "map doorbells")
+    t.calling("vhost_dev_start")
+    _config_call(t, wanted=True)
+
+
+def _start_cvq(t: Thread, side: Side) -> None:
+    t.calling("vhost_vdpa_net_cvq_start")
+    for area in side.layout.buffers:
+        t.update(RAM_ASID, area)
+    if behaves("backend-features-reacked", side.host):
+        t.ioctl("GET_BACKEND_FEATURES")
+    t.calling("vhost_virtqueue_start")
+    t.ioctl("SET_VRING_NUM", _vring(side.device.data_vqs, side.device.cvq_size))
+    _vring_of(t, side.device.data_vqs, side.device.cvq_size, side.layout.cvq, 0)
+
+
+def start(t: Thread, side: Side, masked_calls: int, status: int) -> None:
+    """vhost_net_start of one device. masked_calls: how often each data VQ's CALL is set before (guest notifiers).
+
+    status: what the device shows before FEATURES_OK (ACKNOWLEDGE|DRIVER after a stop, 0 on a fresh destination).
+    """
+    device = side.device
+    t.data_vqs = device.data_vqs
+    t.calling("virtio_bus_set_host_notifier")
+    t.qemu("enable notifiers", "qemu.notifier", device.data_vqs + device.cvq)
+    t.calling("vhost_virtqueue_mask")
+    for _ in range(masked_calls):
+        for index in range(device.data_vqs):
+            t.ioctl("SET_VRING_CALL", _vring(index, WILD))
+    t.calling("vhost_dev_set_features")
+    t.ioctl("GET/SET_FEATURES", _arg(device.negotiated_features))
+    t.ioctl("GET_STATUS")
+    t.ioctl("SET_STATUS", _arg(status | FEATURES_OK))
+    t.ioctl("GET_STATUS", _arg(status | FEATURES_OK))
+    if behaves("backend-features-reacked", side.host):
+        t.ioctl("GET_BACKEND_FEATURES")
+        t.ioctl("SET_BACKEND_FEATURES", _arg(BACKEND_FEATURES))
+    for pair in range(device.queue_pairs):
+        _start_pair(t, side, pair)
+    if device.cvq:
+        _start_cvq(t, side)
+    map_memory(t, side)
+    t.calling("vhost_vdpa_dev_start")
+    t.ioctl("GET_STATUS")
+    t.ioctl("SET_STATUS", _arg(status | FEATURES_OK | DRIVER_OK))
+    mlx5.driver_ok(t, device)
+    t.ioctl("GET_STATUS", _arg(status | FEATURES_OK | DRIVER_OK))
+    if device.cvq:
+        _config_call(t, wanted=True)
+        t.ioctl("SET_VRING_ENABLE", _arg(ENABLE | device.data_vqs))
+        cvq_load(t, device)
+    t.calling("vhost_vdpa_set_vring_ready")
+    for index in range(device.data_vqs):
+        t.ioctl("SET_VRING_ENABLE", _arg(ENABLE | index))
+    mlx5.enable(t, device)
+
+
+def cvq_load(t: Thread, device: VdpaDevice) -> None:
+    """vhost_vdpa_net_cvq_load: the guest's configuration replayed command by command, each polled to its end."""
+    t.calling("vhost_vdpa_net_cvq_load")
+    commands = [("MAC_ADDR_SET", 1)]
+    if device.queue_pairs > 1:
+        commands.append(("MQ_VQ_PAIRS_SET", 1))
+    if device.vlans:
+        commands.append(("VLAN_ADD", device.vlans))
+    for name, count in commands:
+        t.step(name, "bql", ("cvq.command", count), ("cvq.poll", count))
+        mlx5.cvq_command(t, device, name, count)
