@@ -6,10 +6,12 @@ from vdpa_lab.library.calibration import (
     Cost,
     costs_text,
     parse_costs,
+    priors,
     read_calibration,
     testbed_names,
 )
 from vdpa_lab.library.citations import Citation, bibliography
+from vdpa_lab.library.figures import Figure, FigureError, read_figures
 from vdpa_lab.library.features import behaves, shipped, shipped_features
 
 __all__ = [
@@ -18,10 +20,14 @@ __all__ = [
     "Citation",
     "Cost",
     "behaves",
+    "Figure",
+    "FigureError",
     "bibliography",
     "costs_text",
     "parse_costs",
+    "priors",
     "read_calibration",
+    "read_figures",
     "shipped",
     "shipped_features",
     "testbed_names",

@@ -15,7 +15,8 @@ from vdpa_lab.words import InputError, nearest
 BASES = ("measured", "published", "derived", "fitted", "guess")
 UNITS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
 COLUMNS = ("key", "value", "unit", "low", "high", "basis", "source", "locator", "conditions")
-COMMON = "common"
+COMMON = "common"  # micro-benchmarks: what a fit starts from
+SHARED = "shared"  # physical prices fitted to all testbeds together
 MAX_BYTES = 1 << 20
 
 
@@ -115,7 +116,13 @@ def _read(path: Path) -> list[Cost]:
 def testbed_names() -> tuple[str, ...]:
     """Names of the calibrations that come with the package."""
     folder = data_dir() / "calibration"
-    return tuple(sorted(path.stem for path in folder.glob("*.csv") if path.stem != COMMON))
+    return tuple(sorted(path.stem for path in folder.glob("*.csv") if path.stem not in (COMMON, SHARED)))
+
+
+@lru_cache(maxsize=1)
+def priors() -> Calibration:
+    """The micro-benchmarks alone."""
+    return Calibration(COMMON, _read(data_dir() / "calibration" / f"{COMMON}.csv"))
 
 
 @lru_cache(maxsize=32)
@@ -127,4 +134,7 @@ def read_calibration(name: str) -> Calibration:
         path = Path(name)
         if not (name.endswith(".csv") and path.is_file()):
             raise InputError(f"no testbed {name!r}; {nearest(name, testbed_names())}")
-    return Calibration(path.stem, _read(folder / f"{COMMON}.csv")).with_costs(_read(path), path.stem)
+    costs = Calibration(path.stem, priors().values())
+    if (folder / f"{SHARED}.csv").exists():
+        costs = costs.with_costs(_read(folder / f"{SHARED}.csv"))
+    return costs.with_costs(_read(path), path.stem)

@@ -1,7 +1,7 @@
 """The bibliography data/references.bib: who said it, when, and under which Message-ID.
 
-The reader takes the part of BibTeX that the file uses: @type{key, name = {text} or "text", ...}, braces balanced, and
-comments that begin with %. No macros, no string concatenation.
+The reader takes the part of BibTeX that the file uses: @type{key, name = {text} or "text", ...} with balanced
+braces, and comments that begin with %. No macros, no string concatenation.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class CitationError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """One source. `authors` in order, `date` as ISO 8601 or a part of it; message_id has no angle brackets, "" if none."""
+    """One source; `date` as ISO 8601 or a part of it, `message_id` without angle brackets, "" if none."""
 
     key: str
     authors: tuple[str, ...]
@@ -72,7 +72,7 @@ class _Reader:
         """The text in braces or quotation marks that begins here."""
         opened = self.text[self.at : self.at + 1]
         if opened not in ("{", '"'):
-            raise self.refuse("a value has to be {in braces} or in \"quotation marks\"")
+            raise self.refuse('a value has to be {in braces} or in "quotation marks"')
         depth, start = 0, self.at + 1
         for at in range(start, len(self.text)):
             char = self.text[at]
@@ -90,7 +90,7 @@ class _Reader:
             if name is None:
                 self.at += len(self.text[self.at :]) - len(self.text[self.at :].lstrip())
                 if self.text[self.at : self.at + 1] != "}":
-                    raise self.refuse(f"entry {key!r}: a field such as  title = {{...}},  or a closing }} is missing here")
+                    raise self.refuse(f"entry {key!r}: a field or a closing }} has to stand here")
                 self.at += 1
                 return key, fields
             self.at = name.end()
@@ -108,9 +108,9 @@ def _citation(reader: _Reader, key: str, fields: dict[str, str]) -> Citation:
         raise reader.refuse(f"entry {key!r} lacks {', '.join(missing)}")
     mail, url = fields.get("messageid", ""), fields.get("url", "")
     if mail and (mail.startswith("<") or "@" not in mail or " " in mail):
-        raise reader.refuse(f"entry {key!r}: messageid = {mail!r}; give it as name@host, without angle brackets")
+        raise reader.refuse(f"entry {key!r}: messageid = {mail!r}; write name@host, without angle brackets")
     if mail and url and url != f"{ARCHIVE}{mail}/":
-        raise reader.refuse(f"entry {key!r}: url = {url!r} is not that of its messageid; write {ARCHIVE}{mail}/")
+        raise reader.refuse(f"entry {key!r}: url = {url!r} does not fit messageid; write {ARCHIVE}{mail}/")
     authors = tuple(name.strip() for name in fields["author"].split(" and "))
     return Citation(key, authors, fields["title"], fields["date"], url, mail, fields.get("note", ""))
 

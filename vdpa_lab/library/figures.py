@@ -1,8 +1,8 @@
 """Published figures: data/published/*.toml, one file a source, each number as printed and with its place.
 
-A figure is a small table about one observable. A row has low <= value <= high in the figure's unit, the printed text that
-they were read from, and the optimisations assumed for the build that was measured. A reading is another way to read the
-same table. Rows without numbers are predictions only: nothing was published.
+A figure is a small table about one observable. A row has low <= value <= high in the figure's unit, the
+printed text that they were read from, and the optimisations assumed for the build that was measured.
+A reading is another way to read the same table. Rows without numbers are predictions: none was published.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from vdpa_lab.paths import data_dir
 MAX_BYTES, MAX_ENTRIES, MAX_TEXT, MAX_NUMBER = 1 << 18, 64, 4000, 1e12
 TIME_UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}  # ns
 UNITS = (*TIME_UNITS, "ratio", "percent", "count")
-QUANTITIES = ("svq_switch", "svq_switch_sum", "source_teardown", "destination_setup", "vm_paused", "network_outage",
-              "call:SUSPEND", "call:RESUME", "call:DRIVER_OK", "none")  # fmt: skip
+WINDOWS = (
+    "svq_switch", "svq_switch_sum", "source_teardown", "destination_setup", "vm_paused", "network_outage",
+)  # fmt: skip
+QUANTITIES = (*WINDOWS, "call:SUSPEND", "call:RESUME", "call:DRIVER_OK", "none")
 TESTBEDS = ("liu2023", "tatulea2024", "palmer2025")
 USES = ("fitted", "predicted", "shown")
 
 _NAME = re.compile(r"[VMP][1-9][0-9]?[a-z]?")
-_NUMBER = re.compile(
-    r"(\d+(?:,\d{3})*(?:\.\d+)?)\s?(k\b|milliseconds?|ms|msec|microseconds?|us|µs|ns|seconds?|secs?|s)?(?![a-zA-Z])"
-)
-_SPELLED = {"m": "ms", "u": "us", "µ": "us", "n": "ns", "s": "s"}
+_NUMBER = re.compile(r"(\d+(?:,\d{3})*(?:\.\d+)?)\s?(k|msec|milliseconds|[mun]?s|seconds?|secs)?(?![a-wyz])")
+_SPELLED = {"m": "ms", "u": "us", "n": "ns", "s": "s"}
 
 
 class FigureError(ValueError):
@@ -40,7 +40,7 @@ class FigureError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A published value: low .. high in the figure's unit (None: never published), half a unit of its last digit."""
+    """A published value, low .. high in the figure's unit (None: not published), good to `resolution`."""
 
     label: str
     use: str
@@ -66,7 +66,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A published figure. `reference` is a key of the bibliography, `scenario` a file of data/scenarios, "" if none."""
+    """A published figure; `reference` is a key of the bibliography, `scenario` a file of data/scenarios."""
 
     name: str
     title: str
@@ -83,7 +83,7 @@ class Figure:
     readings: tuple[Reading, ...] = ()
 
     def bounds(self, label: str, reading: str = "") -> tuple[float, float] | None:
-        """Low and high of a row in the figure's unit, as printed or in that reading; None if nothing was published."""
+        """Low and high of a row in the figure's unit, as printed or in `reading`; None if not published."""
         row = next(each for each in self.rows if each.label == label)
         for other in self.readings:
             if other.name == reading and label in dict(other.values):
@@ -99,10 +99,11 @@ class Figure:
 
 
 _FILE = {"reference": str, "testbed": str, "figure": list}
-_FIGURE = dict.fromkeys(("name", "title", "quantity", "unit", "scenario", "configuration", "locator", "note", "assumption"), str)
+_TEXTS = dict.fromkeys(("configuration", "locator", "assumption"), str)
+_FIGURE = _TEXTS | dict.fromkeys(("name", "title", "quantity", "unit", "scenario", "note"), str)
 _FIGURE |= {"row": list, "reading": list}
-_ROW = dict.fromkeys(("label", "printed", "use", "configuration", "locator", "assumption"), str)
-_ROW |= {"low": (int, float), "high": (int, float), "resolution": (int, float), "assumes": list}
+_ROW = _TEXTS | dict.fromkeys(("label", "printed", "use"), str) | {"assumes": list}
+_ROW |= dict.fromkeys(("low", "high", "resolution"), (int, float))
 _READING = {"name": str, "quantity": str, "note": str, "values": dict}
 
 
@@ -129,23 +130,21 @@ def _check(table: Any, known: Mapping[str, Any], required: tuple[str, ...], wher
         if isinstance(value, (list, dict)) and len(value) > MAX_ENTRIES:
             raise FigureError(f"{where}: {key} has {len(value)} entries; at most {MAX_ENTRIES} are allowed")
         if isinstance(value, (int, float)) and not 0 <= value <= MAX_NUMBER:
-            raise FigureError(f"{where}: {key} = {value} is out of bounds; from 0 to {MAX_NUMBER:g} is allowed")
+            raise FigureError(f"{where}: {key} = {value} is not allowed; from 0 to {MAX_NUMBER:g}")
     if missing := [key for key in required if key not in table]:
         raise FigureError(f"{where}: lacks {', '.join(missing)}; add it")
     return table
 
 
 def numbers_printed(text: str, unit: str) -> set[Decimal]:
-    """Every number of a printed text in `unit`; a number that has a unit of time of its own is converted."""
-    found = set()
-    for number, suffix in _NUMBER.findall(text):
-        value = Decimal(number.replace(",", ""))
-        own = "" if suffix == "k" else _SPELLED.get(suffix[:1], "")
-        if suffix == "k":
-            value *= 1000
-        elif own and unit in TIME_UNITS:
-            value = value * TIME_UNITS[own] / TIME_UNITS[unit]
-        found.add(value)
+    """Every number of a printed text in `unit`, converted if it has a unit ("10~100ms": both have)."""
+    found, own = set(), ""
+    for number, suffix in reversed(_NUMBER.findall(text)):
+        value = Decimal(number.replace(",", "")) * (1000 if suffix == "k" else 1)
+        own = _SPELLED.get(suffix[:1], own)
+        found |= {value} if not suffix or suffix == "k" else set()
+        if own and unit in TIME_UNITS:
+            found.add(value * TIME_UNITS[own] / TIME_UNITS[unit])
     return found
 
 
@@ -155,17 +154,18 @@ def _row(table: Any, unit: str, toggles: Collection[str] | None, where: str) -> 
     _one_of(table["use"], USES, "use", where)
     for name in table["assumes"]:
         if not isinstance(name, str) or (toggles is not None and name not in toggles):
-            raise FigureError(f"{where}: assumes {name!r}, which is no optimisation; {_nearest(str(name), toggles or ())}")
+            raise FigureError(f"{where}: no optimisation {name!r}; {_nearest(str(name), toggles or ())}")
     given = [key for key in ("low", "high", "printed", "resolution") if key in table]
     if not given and table["use"] == "predicted":
         return Row(**table | {"assumes": tuple(table["assumes"])})
     if len(given) < 4:
-        raise FigureError(f"{where}: give low, high, printed and resolution, or none of them and use = \"predicted\"")
+        raise FigureError(f"{where}: give low, high, printed, resolution; or none of them if only predicted")
     if table["low"] > table["high"]:
         raise FigureError(f"{where}: low = {table['low']} is above high = {table['high']}; exchange them")
+    printed = numbers_printed(table["printed"], unit)
     for key in ("low", "high"):
-        if Decimal(str(table[key])).normalize() not in {each.normalize() for each in numbers_printed(table["printed"], unit)}:
-            raise FigureError(f"{where}: {key} = {table[key]} {unit} is not in printed = {table['printed']!r}; copy the source")
+        if Decimal(str(table[key])) not in printed:
+            raise FigureError(f"{where}: {key} = {table[key]} is not in {table['printed']!r}; copy it")
     return Row(**table | {"assumes": tuple(table["assumes"])})
 
 
@@ -177,8 +177,8 @@ def _reading(table: Any, labels: Collection[str], where: str) -> Reading:
     values = []
     for label, pair in table["values"].items():
         _one_of(label, labels, "row", where)
-        numbers = isinstance(pair, list) and len(pair) == 2 and all(type(each) in (int, float) for each in pair)
-        if not numbers or not 0 <= pair[0] <= pair[1] <= MAX_NUMBER:
+        is_pair = isinstance(pair, list) and [type(each) in (int, float) for each in pair] == [True, True]
+        if not is_pair or not 0 <= pair[0] <= pair[1] <= MAX_NUMBER:
             raise FigureError(f"{where}: {label!r} = {pair!r}; write [low, high] with low <= high")
         values.append((label, (pair[0], pair[1])))
     return Reading(**table | {"values": tuple(values)})
@@ -192,14 +192,14 @@ def _figure(table: Any, head: dict[str, str], toggles: Collection[str] | None, w
         raise FigureError(f"{where}: write a name such as V1, V4a, M3 or P2")
     _one_of(table["quantity"], QUANTITIES, "quantity", where)
     _one_of(table["unit"], UNITS, "unit", where)
+    if table["quantity"] != "none" and ("scenario" not in table or table["unit"] not in TIME_UNITS):
+        raise FigureError(f"{where}: needs a scenario and a unit of time, or quantity = 'none'")
     rows = tuple(_row(each, table["unit"], toggles, f"{where}: row") for each in table.pop("row"))
     labels = [row.label for row in rows]
     if not rows or len(set(labels)) < len(labels):
         raise FigureError(f"{where}: needs at least one row, and no label twice")
-    if table["quantity"] != "none" and ("scenario" not in table or table["unit"] not in TIME_UNITS):
-        raise FigureError(f"{where}: a quantity of the model needs a scenario and a unit of time; or quantity = \"none\"")
     if table["quantity"] == "none" and any(row.use != "shown" for row in rows):
-        raise FigureError(f"{where}: the model does not compute it, so every row has to be use = \"shown\"")
+        raise FigureError(f"{where}: the model does not compute it: every row has to be use = 'shown'")
     readings = tuple(_reading(each, labels, f"{where}: reading") for each in table.pop("reading", ()))
     return Figure(**table, **head, rows=rows, readings=readings)
 
@@ -207,7 +207,7 @@ def _figure(table: Any, head: dict[str, str], toggles: Collection[str] | None, w
 def parse_figures(
     text: str, where: str, references: Mapping[str, Citation], toggles: Collection[str] | None = None
 ) -> tuple[Figure, ...]:
-    """The figures of one file's TOML text. Raises FigureError. `toggles`: the known optimisations; None = not checked."""
+    """The figures of one file's TOML text. `toggles`: known optimisations; None = any. Raises FigureError."""
     try:
         table = _check(tomllib.loads(text), _FILE, ("reference", "figure"), where)
     except tomllib.TOMLDecodeError as error:
@@ -219,7 +219,9 @@ def parse_figures(
     return tuple(_figure(each, head, toggles, f"{where}: figure") for each in table["figure"])
 
 
-def read_figures(folder: str | Path | None = None, toggles: Collection[str] | None = None) -> tuple[Figure, ...]:
+def read_figures(
+    folder: str | Path | None = None, toggles: Collection[str] | None = None
+) -> tuple[Figure, ...]:
     """Every published figure, V before P before M, by number. Raises FigureError, OSError."""
     folder = data_dir() / "published" if folder is None else Path(folder)
     found: dict[str, Figure] = {}
@@ -233,7 +235,8 @@ def read_figures(folder: str | Path | None = None, toggles: Collection[str] | No
             raise FigureError(f"{path}: not UTF-8 text; save it as UTF-8") from None
         for figure in figures:
             if figure.name in found:
-                raise FigureError(f"{path}: figure {figure.name!r} is also in the file of {found[figure.name].reference!r}")
+                other = found[figure.name].reference
+                raise FigureError(f"{path}: figure {figure.name!r} is in that of {other!r} too; rename it")
             found[figure.name] = figure
     return tuple(sorted(found.values(), key=lambda each: ("VPM".index(each.name[0]), _place(each.name))))
 

@@ -30,10 +30,9 @@ def account(plan: Plan) -> list[tuple[Work, int]]:
             result.append(_mkeys(step, rebuilt[step.of]))
         elif isinstance(effect, SetMap):
             one = rebuilt[step.name]
-            work = [("set_map.call", one.rebuilds), ("set_map.entry", one.built.entries)]
-            if driver == "mlx5":
-                work += [("mlx5.mtt", one.built.mtts), ("mlx5.command", one.indirect)]
-            result.append((tuple(work), 1))
+            content = ("mlx5.mtt", one.built.mtts) if driver == "mlx5" else ("set_map.entry", one.built.entries)
+            indirect = (("mlx5.command", one.indirect),) if driver == "mlx5" else ()
+            result.append(((("set_map.call", one.rebuilds), content, *indirect), 1))
         elif isinstance(effect, Clean):
             result.append((step.work, 1))
         else:

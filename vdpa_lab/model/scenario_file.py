@@ -158,12 +158,17 @@ def _inline(record: Record) -> str:
 
 
 def save_scenario(scenario: Scenario, path: str | os.PathLike[str]) -> None:
-    """Write the scenario to `path`, whole or not at all: a file beside it takes its place. Raises OSError."""
+    """Write the scenario to `path`, whole or not at all. Raises OSError."""
+    save_text(write_scenario(scenario), path)
+
+
+def save_text(text: str, path: str | os.PathLike[str]) -> None:
+    """Write a file whole or not at all: one beside it takes its place. Raises OSError."""
     target = Path(os.path.realpath(path))
     beside = target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}.tmp")
     try:
         with open(beside, "x", encoding="utf-8", newline="\n") as file:
-            file.write(write_scenario(scenario))
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, target)

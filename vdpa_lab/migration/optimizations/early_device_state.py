@@ -37,7 +37,7 @@ class EarlyDeviceState(Optimization):
         after = maps[-1] if maps else after
         for device in plan.devices("destination", "start"):
             mine = plan.select(path="start", device=device)
-            begin = next((step for step in mine if step.mark.startswith("start-begin")), None)
+            load = plan.select(path="load", device=device)[0]  # the stream is read in order: early state, then the rest
             early = [s for s in mine if s.caller not in STAYS and not s.mark]
             late = [s for s in early if s.op == "GET/SET_VRING_BASE" and s.detail.startswith("arg=*")]
             early = [step._replace(path="load-setup") for step in early if step not in late]
@@ -45,6 +45,6 @@ class EarlyDeviceState(Optimization):
                 continue
             t = beside(plan, late[-1], self.name)
             t.firmware("MODIFY_VQ", len(late))
-            plan = plan.insert(t.steps, after=late[-1]).reschedule(early, after=after, before=begin)
+            plan = plan.insert(t.steps, after=late[-1]).reschedule(early, after=after, before=load)
             after = early[-1]
         return plan

@@ -30,7 +30,6 @@ class EarlyListenerKept(Optimization):
     adds: ClassVar = ("pin_*", "set_map.*", "mlx5.*", "vhost.message")
 
     def rewrite(self, plan: Plan) -> Plan:
-        commits = 1 + plan.scenario.guest.vga  # PAM and SMRAM in one transaction, each BAR with RAM behind it another
         if plan.scenario.device.svq == "on":
             return plan
         for device in plan.devices("destination", "start"):
@@ -38,12 +37,17 @@ class EarlyListenerKept(Optimization):
             owner = plan.select(path="init", device=device, op="SET_OWNER")
             if not (maps and owner):
                 continue
-            load = plan.select(path="load", device=device)[-1]
-            t = beside(plan, load, self.name).calling("memory_region_transaction_commit")
-            for _ in range(commits):
-                t.batch_edge("IOTLB_BATCH_BEGIN", RAM_ASID)
-                t.batch_edge("IOTLB_BATCH_END", RAM_ASID)
-                t.set_map(RAM_ASID)
             moved = [step._replace(path="init") for step in maps]
-            plan = plan.move(moved, after=owner[0]).insert(t.steps, after=load)
+            plan = load_state_over_map(plan.move(moved, after=owner[0]), device)
         return plan
+
+
+def load_state_over_map(plan: Plan, device: int) -> Plan:
+    """With a live listener, loading PAM and SMRAM state, and each BAR that has RAM behind it, commits a changed map."""
+    load = plan.select(path="load", device=device, caller="virtio_load")[-1]
+    t = beside(plan, load, "live-listener").calling("memory_region_transaction_commit")
+    for _ in range(1 + plan.scenario.guest.vga):
+        t.batch_edge("IOTLB_BATCH_BEGIN", RAM_ASID)
+        t.batch_edge("IOTLB_BATCH_END", RAM_ASID)
+        t.set_map(RAM_ASID)
+    return plan.insert(t.steps, after=load)

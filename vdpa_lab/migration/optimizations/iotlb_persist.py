@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from vdpa_lab.machine.iotlb import Clean
 from vdpa_lab.migration.optimization import Optimization
+from vdpa_lab.migration.optimizations.early_listener_kept import load_state_over_map
 from vdpa_lab.migration.plan import Plan
 
 
@@ -36,6 +37,8 @@ class IotlbPersist(Optimization):
             listener = {"vhost_vdpa_listener_region_del", "vhost_vdpa_listener_region_add"}
             plan = plan.drop(s for s in plan.steps if s.path == "init" and s.caller == "vhost_vdpa_listener_region_del")
             plan = plan.drop(s for s in plan.steps if s.path == "start" and s.caller in listener)
+            for device in plan.devices("destination", "start"):
+                plan = load_state_over_map(plan, device)
         end = plan.mark("src-downtime-end")
         for device in plan.devices("source", "stop"):
             unmaps = plan.select(side="source", path="stop", device=device, caller="vhost_vdpa_listener_region_del")

@@ -8,6 +8,13 @@ from typing import ClassVar
 from vdpa_lab.migration.optimization import Optimization
 from vdpa_lab.migration.plan import Plan
 
+# Who waits for the maps: the first to map anything else, because a batch is open to one address space only.
+NEXT = {
+    "vhost_vdpa_svq_map_rings",
+    "vhost_vdpa_net_cvq_start",
+    "vhost_vdpa_dev_start",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class MapAtLoadSetup(Optimization):
@@ -30,7 +37,7 @@ class MapAtLoadSetup(Optimization):
             maps = plan.select(path="start", device=device, caller="vhost_vdpa_listener_region_add")
             if not maps:
                 continue
-            waits = plan.select(path="start", device=device, caller="vhost_vdpa_dev_start")[0]
+            waits = plan.select(path="start", device=device, caller=NEXT)[0]
             maps = [step._replace(path="load-setup") for step in maps]
             plan = plan.reschedule(maps, after=after, before=waits)
             after = maps[-1]

@@ -33,17 +33,15 @@ class ResumableVqs(Optimization):
                 continue
             reset = [s for s in mine if s.caller == "vhost_vdpa_reset_status" and s.op != "GET_STATUS"]
             reset = [s for s in reset if not s.op.startswith("IOTLB")]
-            moved = [s for s in mine if s.caller == "vhost_vdpa_suspend" and s.op.endswith(("_VQ", "STEERING", "PA_MKEY"))]
-            moved = [s for s in moved if not s.op.startswith(("MODIFY", "QUERY"))]
             status = [s for s in mine if s.caller in ("vhost_vdpa_add_status", "vhost_dev_set_features")]
             status = [s for s in status if s.op.endswith("STATUS")]
             start = [s for s in mine if s.caller == "vhost_vdpa_dev_start" and s.op != "SET_CONFIG_CALL"]
             start = [s for s in start if not s.op.startswith("SET_VRING")]
-            t = beside(plan, start[0], self.name)
+            t = beside(plan, start[0], self.name).calling("vhost_vdpa_resume")
             t.ioctl("RESUME")
             t.step("resume device", "kernel", ("mlx5.resume", 1))
             t.firmware("MODIFY_VQ", 2 * plan.scenario.device.pairs_in_use)
             kept = [s for s in start if s.op == "MODIFY_VQ"]
             plan = plan.insert(t.steps, before=start[0])
-            plan = plan.drop(s for s in (*reset, *moved, *status, *start) if s not in kept)
+            plan = plan.drop(s for s in (*reset, *status, *start) if s not in kept)
         return plan

@@ -50,7 +50,8 @@ class Suspend(Optimization):
         in_use = 2 * plan.scenario.device.pairs_in_use
         t.firmware("MODIFY_VQ", in_use)
         t.firmware("QUERY_VQ", in_use)
-        plan = plan.insert(t.steps, before=first[0]).move([*firmware, *unmaps], after=cleaned)
+        late = [step._replace(caller=reset.caller) for step in firmware]
+        plan = plan.insert(t.steps, before=first[0]).move([*late, *unmaps], after=cleaned)
         plan = plan.drop(step for step in first if step not in firmware)
         if not shadowed:
             ends = [step for step in mine if step.caller == "vhost_dev_stop"]

@@ -1,0 +1,22 @@
+"""Pictures: data and Axes in, Axes out. The only floor that imports matplotlib, and never its global state."""
+
+from vdpa_lab.plot.downtime import Bar, bar_of, draw_downtime, draw_legend, duration_words, wipe
+from vdpa_lab.plot.ladder import draw_ladder
+from vdpa_lab.plot.save import save_figure, screen_png, swatch_png
+from vdpa_lab.plot.style import FAMILIES, Family, family_of
+
+__all__ = [
+    "FAMILIES",
+    "Bar",
+    "Family",
+    "bar_of",
+    "draw_downtime",
+    "draw_ladder",
+    "draw_legend",
+    "duration_words",
+    "family_of",
+    "save_figure",
+    "screen_png",
+    "swatch_png",
+    "wipe",
+]

@@ -1,0 +1,190 @@
+"""Where the downtime goes: a stacked bar per run in each window, cut where one bar would flatten the others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+
+from vdpa_lab.plot.style import EDGE, FAMILIES, FONT_SIZE, INK, Family, family_of, swatch
+from vdpa_lab.timeline import WINDOWS, Part
+from vdpa_lab.units import MS, SECOND, format_duration
+
+SHOWN_WINDOWS = ("svq_switch", "source_teardown", "destination_setup", "network_outage")
+CLIP_RATIO = 20  # a bar this much longer than the next is cut
+CLIPPED_LENGTH, CLIPPED_STEP = 1.5, 0.2  # ... and drawn this much longer than it; the next longer a step more
+BAR_HEIGHT = 0.72
+CHARACTER = 0.6 * (FONT_SIZE - 1) / 72  # width of a letter of a segment's label, in inches
+NONE_HERE = "none in this migration"
+# Seconds of a unit, its name, and from how many seconds on it is used.
+_LONG = ((31_557_600, "years", 31_557_600), (86_400, "days", 172_800), (3600, "h", 7200), (60, "min", 120))
+
+
+class Bar(NamedTuple):
+    """One run's bar: per window ns by family, None where the run has no such window."""
+
+    label: str
+    windows: Mapping[str, Mapping[str, int] | None]
+
+    def total(self, window: str) -> int:
+        return sum((self.windows.get(window) or {}).values())
+
+
+class HasBreakdown(Protocol):
+    """What a bar is made of: a simulated run, or a trace."""
+
+    windows: Mapping[str, int | None]
+
+    def breakdown(self, window: str) -> tuple[Part, ...]: ...
+
+
+def by_family(parts: Iterable[Part]) -> dict[str, int]:
+    """ns of each family, in the order in which families are stacked; families without time are left out."""
+    totals = dict.fromkeys(FAMILIES, 0)
+    for part in parts:
+        totals[family_of(part.key).name] += part.ns
+    return {name: ns for name, ns in totals.items() if ns}
+
+
+def bar_of(run: HasBreakdown, label: str, windows: Iterable[str] = SHOWN_WINDOWS) -> Bar:
+    """The bar of a run."""
+    lengths = run.windows
+    return Bar(
+        label,
+        {name: None if lengths.get(name) is None else by_family(run.breakdown(name)) for name in windows},
+    )
+
+
+def duration_words(ns: float) -> str:
+    """A duration for the eye, three digits; from two minutes on in min, h, days or years."""
+    for seconds, name, least in _LONG:
+        if abs(ns) >= least * SECOND:
+            value = ns / (seconds * SECOND)
+            return f"{value:,.0f} {name}" if abs(value) >= 100 else f"{value:.3g} {name}"
+    if not ns:
+        return format_duration(0)
+    rounded = round(ns, 2 - int(math.floor(math.log10(abs(ns)))))
+    return format_duration(rounded)
+
+
+def clip_at(lengths: Iterable[float]) -> float:
+    """The length above which bars are cut: that of the longest that is not CLIP_RATIO times the next; inf: none is."""
+    ordered = sorted(length for length in lengths if length > 0)
+    for shorter, longer in zip(ordered, ordered[1:], strict=False):
+        if longer > CLIP_RATIO * shorter:
+            return shorter
+    return float("inf")
+
+
+def draw_downtime(
+    axes: Axes,
+    bars: Sequence[Bar],
+    windows: Sequence[str] = SHOWN_WINDOWS,
+    *,
+    ink: str = INK,
+    legend: bool = True,
+) -> Axes:
+    """Horizontal stacked bars on a linear axis: a group per window, in it a bar per run; give the axes back.
+
+    A bar far longer than the next one ends in a break mark, and its length stands there in words. Grey and hatched:
+    time that rests on a constant without mechanism.
+    """
+    totals = [bar.total(window) for bar in bars for window in windows]
+    limit = clip_at(totals)
+    longest = max((total for total in totals if total <= limit), default=1) or 1
+    drawn = _drawn_lengths(totals, limit, longest)
+    span = max(drawn.values(), default=longest) * 1.24
+    boxes: dict[str, list] = {}
+    row, ticks = 0.0, []
+    for window in windows:
+        head = WINDOWS[window].title
+        axes.text(0, row, head, color=ink, fontsize=FONT_SIZE + 0.5, fontweight="bold", va="center")
+        row += 0.9
+        for bar in bars:
+            ticks.append((row, bar.label))
+            _draw_bar(axes, bar, window, row, drawn, span, ink, boxes)
+            row += 1
+    for name, corners in boxes.items():
+        family = FAMILIES[name]
+        axes.add_collection(
+            PolyCollection(corners, facecolor=family.color, hatch=family.hatch, edgecolor=EDGE, linewidth=0.5),
+            autolim=False,
+        )
+    _dress(axes, ticks, span, row, ink)
+    if legend:
+        draw_legend(axes, boxes, ink)
+    return axes
+
+
+def wipe(axes: Axes) -> Axes:
+    """Take off what `draw_downtime` put on, at a fraction of the cost of clearing the axes."""
+    for artist in (*axes.collections, *axes.texts, *axes.lines):
+        artist.remove()
+    return axes
+
+
+def _drawn_lengths(totals, limit, longest) -> dict[int, float]:
+    """How long each length is drawn: true up to the limit, above it in steps that keep the order."""
+    above = sorted({total for total in totals if total > limit})
+    steps = {total: longest * (CLIPPED_LENGTH + CLIPPED_STEP * rank) for rank, total in enumerate(above)}
+    return {total: steps.get(total, total) for total in totals if total} or {0: longest}
+
+
+def _draw_bar(axes, bar, window, row, drawn, span, ink, boxes) -> None:
+    total, at = bar.total(window), 0.0
+    shrink = drawn[total] / total if total else 1.0
+    low, high = row - BAR_HEIGHT / 2, row + BAR_HEIGHT / 2
+    for name, ns in (bar.windows.get(window) or {}).items():
+        width = ns * shrink
+        boxes.setdefault(name, []).append([(at, low), (at, high), (at + width, high), (at + width, low)])
+        _label_segment(axes, FAMILIES[name], ns / total, at + width / 2, row, width / span)
+        at += width
+    text = NONE_HERE if bar.windows.get(window) is None else ("→ " if shrink < 1 else "") + duration_words(total)
+    axes.text(at + span * 0.008, row, text, color=ink, fontsize=FONT_SIZE, va="center", fontweight="bold")
+    if shrink < 1:
+        _break_mark(axes, at - span * 0.035, low, high, span)
+
+
+def _label_segment(axes, family: Family, share_of_bar, x, y, share_of_axes) -> None:
+    """The family's short name, with its share of the bar where that fits, too."""
+    room = share_of_axes * axes.figure.get_figwidth() * axes.get_position().width
+    short = family.title.partition(" (")[0]
+    for text in (f"{short} {share_of_bar:.0%}", short):
+        if (len(text) + 1) * CHARACTER < room:
+            box = {"facecolor": family.color, "edgecolor": "none", "pad": 0.6} if family.hatch else None
+            axes.text(x, y, text, color=family.label_color, fontsize=FONT_SIZE - 1, va="center", ha="center", bbox=box)
+            return
+
+
+def _break_mark(axes, x, low, high, span) -> None:
+    slant, gap = span * 0.006, span * 0.007
+    corners = [(x - slant, low - 0.08), (x + slant, high + 0.08), (x + slant + gap, high + 0.08), (x - slant + gap, low - 0.08)]
+    axes.add_collection(PolyCollection([corners], facecolor="white", edgecolor="none", zorder=3), autolim=False)
+    for shift in (0, gap):
+        axes.plot([x - slant + shift, x + slant + shift], [low - 0.08, high + 0.08], color="#333333", lw=1.2, zorder=4)
+
+
+def _dress(axes, ticks, span, rows, ink) -> None:
+    unit, name = next(((size, name) for size, name in ((SECOND, "s"), (MS, "ms")) if span >= 2 * size), (1000, "µs"))
+    axes.set_xlim(0, span)
+    axes.set_ylim(rows - 0.4, -0.5)
+    axes.set_yticks([at for at, _ in ticks], [label for _, label in ticks])
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value / unit:,.6g} {name}")
+    axes.locator_params(axis="x", nbins=5)
+    axes.tick_params(colors=ink, labelsize=FONT_SIZE - 0.5, length=0)
+    axes.tick_params(axis="x", labelsize=FONT_SIZE - 1.5, length=2)
+    axes.patch.set_alpha(0.0)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side == "bottom")
+        spine.set_color(ink)
+
+
+def draw_legend(axes: Axes, families: Iterable[str], ink: str = INK, columns: int = 4, **place) -> Axes:
+    """The families in words, in stacking order, below the axes unless `place` (arguments of legend) says otherwise."""
+    handles = [swatch(FAMILIES[name]) for name in FAMILIES if name in set(families)]
+    place = place or {"loc": "upper center", "bbox_to_anchor": (0.5, -0.08)}
+    axes.legend(handles=handles, ncols=columns, frameon=False, fontsize=FONT_SIZE - 0.5, labelcolor=ink, **place)
+    return axes

@@ -1,0 +1,59 @@
+"""Pictures as bytes: the same figure gives the same file, and the file says what it shows."""
+
+from __future__ import annotations
+
+import io
+from functools import cache
+from pathlib import Path
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from vdpa_lab.plot.style import EDGE, FAMILIES
+
+# Ids from a salt instead of from chance, text as text, and no date: equal data give equal bytes.
+STABLE = {"svg.hashsalt": "vdpa_lab", "svg.fonttype": "none", "pdf.fonttype": 42}
+FORMATS = ("svg", "pdf", "png")
+
+
+def _metadata(form: str, title: str, description: str) -> dict[str, str | None]:
+    if form == "svg":
+        return {"Date": None, "Title": title, "Description": description}
+    if form == "pdf":
+        return {"CreationDate": None, "Title": title, "Subject": description}
+    return {"Software": None, "Title": title, "Description": description}
+
+
+def save_figure(figure: Figure, path: str | Path, *, title: str = "", description: str = "", dpi: int = 150) -> Path:
+    """Write the figure as the format that the name ends in; give the path.
+
+    title and description go into the file: what is shown, of which scenario, with which version. Exports are white;
+    use PAPER_INK when drawing for them. Raises ValueError for another format, OSError when it cannot be written.
+    """
+    path = Path(path)
+    form = path.suffix.lstrip(".").lower()
+    if form not in FORMATS:
+        raise ValueError(f"{path.name}: pictures are written as {', '.join(FORMATS)}; end the name in one of them")
+    with matplotlib.rc_context(STABLE):
+        figure.savefig(path, format=form, dpi=dpi, facecolor="white", metadata=_metadata(form, title, description))
+    return path
+
+
+def screen_png(figure: Figure, scale: float) -> bytes:
+    """The figure as a transparent PNG at `scale` times its size at 100 dpi, compressed lightly: for the screen."""
+    figure.set_dpi(100 * scale)
+    figure.patch.set_alpha(0.0)
+    out = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(out, metadata={"Software": None}, pil_kwargs={"compress_level": 1})
+    return out.getvalue()
+
+
+@cache
+def swatch_png(name: str) -> bytes:
+    """A family's colour and hatch as a small picture, for a legend made of text."""
+    family, figure = FAMILIES[name], Figure(figsize=(0.28, 0.14))
+    look = {"facecolor": family.color, "hatch": family.hatch, "edgecolor": EDGE, "linewidth": 0.5}
+    figure.add_artist(Rectangle((0, 0), 1, 1, transform=figure.transFigure, **look))
+    return screen_png(figure, 2)
