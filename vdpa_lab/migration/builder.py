@@ -118,27 +118,28 @@ def in_asid(step: Step, asid: int) -> Step:
 def rebuilds(plan: Plan, messages: Iterable[Step]) -> list[Step]:
     """The set_map of each unbatched message, with its MKEY commands."""
     follows = {step.name for step in messages}
-    found = []
-    for step in plan.steps:
-        if (step.op == "set_map" and follows & set(step.after)) or step.of in {each.name for each in found}:
-            found.append(step)
-    return found
+    maps = {step.name for step in plan.steps if step.op == "set_map" and not follows.isdisjoint(step.after)}
+    return [step for step in plan.steps if step.name in maps or step.of in maps]
 
 
-def batched(plan: Plan, messages: list[Step], tag: str) -> Plan:
-    """One batch around `messages` (one address space): a single set_map at its end instead of one each and more.
+def batched(plan: Plan, groups: Iterable[list[Step]], tag: str) -> Plan:
+    """A batch around each group of messages (one address space): a single set_map at its end instead of one each and more.
 
-    The same plan where `tag` has batched them before.
+    Groups that are in a batch already stay as they are.
     """
-    if not messages or any(step.name.endswith(f"{tag}-begin-{messages[0].name}-1.IOTLB_BATCH_BEGIN") for step in plan):
+    batching = {step.name for step in plan.steps if step.op == "IOTLB_BATCH_BEGIN"}
+    groups = [group for group in groups if group and batching.isdisjoint(group[0].after)]
+    before, after = {}, {}
+    for group in groups:
+        asid = group[0].effect.asid
+        begin, end = (beside(plan, group[0], f"{tag}-{edge}") for edge in ("begin", "end"))
+        begin.batch_edge("IOTLB_BATCH_BEGIN", asid)
+        end.batch_edge("IOTLB_BATCH_END", asid)
+        end.set_map(asid)
+        before[group[0].name], after[group[-1].name] = begin.steps, end.steps
+    if not groups:
         return plan
-    asid = messages[0].effect.asid
-    plan = plan.drop(rebuilds(plan, messages))
-    begin, end = (beside(plan, messages[0], f"{tag}-{edge}") for edge in ("begin", "end"))
-    begin.batch_edge("IOTLB_BATCH_BEGIN", asid)
-    end.batch_edge("IOTLB_BATCH_END", asid)
-    end.set_map(asid)
-    return plan.insert(begin.steps, before=messages[0]).insert(end.steps, after=messages[-1])
+    return plan.drop(rebuilds(plan, (step for group in groups for step in group))).insert_all(before, after)
 
 
 def message_detail(asid: int, size: int) -> str:

@@ -145,7 +145,13 @@ def plan(scenario: Scenario, names: Iterable[str] | None = None, knobs: dict[str
             if knob_name not in {f.name for f in fields(each)}:
                 raise InputError(f"{name} has no knob {knob_name!r}; {nearest(knob_name, [f.name for f in fields(each)])}")
         turned.append(replace(each, **changes) if changes else each)
-    return rewrite(baseline(scenario), turned)
+    return _rewritten(scenario, tuple(turned))
+
+
+@lru_cache(maxsize=512)
+def _rewritten(scenario: Scenario, turned: tuple[Optimization, ...]) -> Plan:
+    """Each rewrite is kept, so that turning one toggle repeats only those that come after it."""
+    return rewrite(_rewritten(scenario, turned[:-1]), turned[-1:]) if turned else baseline(scenario)
 
 
 def knobs_of(optimization: Optimization) -> dict[str, dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -61,15 +61,26 @@ Where = Callable[[Step], bool]
 
 def where(**wanted: object) -> Where:
     """A test on steps: each named attribute equals the value, or is in it when it is a set; `side` is the lane's."""
-    sets = [(k, v if isinstance(v, (set, frozenset)) else {v}) for k, v in wanted.items() if k != "side"]
+    sets = [
+        (Step._fields.index(key), value if isinstance(value, (set, frozenset)) else {value})
+        for key, value in wanted.items()
+        if key != "side"
+    ]
     side = wanted.get("side")
 
     def matches(step: Step) -> bool:
-        if side is not None and step.lane.side != side:
-            return False
-        return all(getattr(step, key) in values for key, values in sets)
+        for field, values in sets:
+            if step[field] not in values:
+                return False
+        return side is None or step.lane.side == side
 
     return matches
+
+
+def _append_chain(steps: list[Step], chain: Sequence[Step], after: tuple[str, ...]) -> None:
+    for step in chain:
+        steps.append(step._replace(after=after))
+        after = (step.name,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +112,7 @@ class Plan:
         kept = []
         for step in self.steps:
             after = step.after
-            if any(name in gone for name in after):
+            if not gone.keys().isdisjoint(after):
                 joined: dict[str, None] = {}
                 for name in after:
                     joined.update(dict.fromkeys(inherited[name] if name in gone else (name,)))
@@ -123,52 +134,51 @@ class Plan:
 
     def insert(self, new: Iterable[Step], *, before: Step | None = None, after: Step | None = None) -> Plan:
         """With the chain of `new` steps put in series just before, or just after, a step of the plan."""
-        new, anchor = list(new), before or after
-        if not new:
-            return self
-        steps = []
-        head = anchor.after if before else (anchor.name,)
-        chain = [new[0]._replace(after=head)]
-        for step in new[1:]:
-            chain.append(step._replace(after=(chain[-1].name,)))
-        last = chain[-1].name
+        new = list(new)
+        return self.insert_all({before.name: new} if before else {}, {after.name: new} if after else {})
+
+    def insert_all(self, before: Mapping[str, Sequence[Step]], after: Mapping[str, Sequence[Step]]) -> Plan:
+        """Several insertions at once: chains of new steps by the name of the step that they go before, or after."""
+        steps: list[Step] = []
+        moved_on: dict[str, str] = {}  # what waited for the key waits for the value
         for step in self.steps:
-            if before and step.name == before.name:
-                steps += [*chain, step._replace(after=(last,))]
-            elif after and step.name == after.name:
-                steps += [step, *chain]
-            elif after and after.name in step.after:
-                steps.append(step._replace(after=tuple(last if name == after.name else name for name in step.after)))
-            else:
-                steps.append(step)
+            if any(name in moved_on for name in step.after):
+                step = step._replace(after=tuple(moved_on.get(name, name) for name in step.after))
+            if ahead := before.get(step.name):
+                _append_chain(steps, ahead, step.after)
+                step = step._replace(after=(ahead[-1].name,))
+            steps.append(step)
+            if behind := after.get(step.name):
+                _append_chain(steps, behind, (step.name,))
+                moved_on[step.name] = behind[-1].name
         return replace(self, steps=tuple(steps))
 
     def move(self, steps: Iterable[Step], *, after: Step) -> Plan:
         """With `steps` taken out of their place and put in series just after another step."""
-        moved = list(steps)
-        return self.drop(moved).insert(moved, after=after) if moved else self
+        return self.move_all({after.name: list(steps)})
 
     def reschedule(self, steps: Iterable[Step], *, after: Step, before: Step | None = None, lane: Lane | None = None) -> Plan:
         """With `steps` taken out of their place and run in series once `after` is done, on `lane` if given.
 
         They run beside what else follows `after`; `before`, when given, waits for the last of them.
         """
-        moved = list(steps)
-        if not moved:
-            return self
-        rest = self.drop(moved)
-        chain, head = [], after.name
-        for step in moved:
-            chain.append(step._replace(after=(head,), lane=lane or step.lane))
-            head = step.name
-        result = []
-        for step in rest.steps:
-            if before and step.name == before.name:
-                step = step._replace(after=(*step.after, head))
-            result.append(step)
-            if step.name == after.name:
-                result += chain
-        return replace(self, steps=tuple(result))
+        moved = [step._replace(lane=lane) if lane else step for step in steps]
+        plan = self.branch_all({after.name: moved})
+        if before and moved:
+            plan = plan.alter([before], lambda step: step._replace(after=(*step.after, moved[-1].name)))
+        return plan
+
+    def branch_all(self, branches: Mapping[str, Sequence[Step]]) -> Plan:
+        """Several chains taken out of their places, each run beside what else follows the step that it is named by."""
+        steps: list[Step] = []
+        for step in self.drop(each for chain in branches.values() for each in chain).steps:
+            steps.append(step)
+            _append_chain(steps, branches.get(step.name, ()), (step.name,))
+        return replace(self, steps=tuple(steps))
+
+    def move_all(self, moves: Mapping[str, Sequence[Step]]) -> Plan:
+        """Several moves at once: steps taken out of their places, by the name of the step that they go after."""
+        return self.drop(step for steps in moves.values() for step in steps).insert_all({}, moves)
 
     def mark(self, name: str) -> Step:
         """The step that names an instant; KeyError with the name when the plan has none."""

@@ -1,4 +1,4 @@
-"""Pictures: data and Axes in, Axes out. The only floor that imports matplotlib, and never its global state."""
+"""Pictures: data and Axes in, Axes out. The only floor that imports matplotlib, never its global state."""
 
 from vdpa_lab.plot.downtime import Bar, bar_of, draw_downtime, draw_legend, duration_words, wipe
 from vdpa_lab.plot.ladder import draw_ladder

@@ -1,15 +1,16 @@
-"""Where the downtime goes: a stacked bar per run in each window, cut where one bar would flatten the others."""
+"""Where the downtime goes: a stacked bar per run in each window, cut where one would flatten the others."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 
-from vdpa_lab.plot.style import EDGE, FAMILIES, FONT_SIZE, INK, Family, family_of, swatch
+from vdpa_lab.plot.style import FAMILIES, FONT_SIZE, INK, Family, family_of, look, swatch
 from vdpa_lab.timeline import WINDOWS, Part
 from vdpa_lab.units import MS, SECOND, format_duration
 
@@ -66,17 +67,18 @@ def duration_words(ns: float) -> str:
             return f"{value:,.0f} {name}" if abs(value) >= 100 else f"{value:.3g} {name}"
     if not ns:
         return format_duration(0)
-    rounded = round(ns, 2 - int(math.floor(math.log10(abs(ns)))))
+    rounded = round(ns, 2 - math.floor(math.log10(abs(ns))))
     return format_duration(rounded)
 
 
 def clip_at(lengths: Iterable[float]) -> float:
-    """The length above which bars are cut: that of the longest that is not CLIP_RATIO times the next; inf: none is."""
+    """The length above which bars are cut: the first, from the shortest on, with another CLIP_RATIO times as long next.
+
+    Without such a jump the longest; 0 where there is no length at all.
+    """
     ordered = sorted(length for length in lengths if length > 0)
-    for shorter, longer in zip(ordered, ordered[1:], strict=False):
-        if longer > CLIP_RATIO * shorter:
-            return shorter
-    return float("inf")
+    jumps = (shorter for shorter, longer in pairwise(ordered) if longer > CLIP_RATIO * shorter)
+    return next(jumps, ordered[-1] if ordered else 0)
 
 
 def draw_downtime(
@@ -89,11 +91,12 @@ def draw_downtime(
 ) -> Axes:
     """Horizontal stacked bars on a linear axis: a group per window, in it a bar per run; give the axes back.
 
-    A bar far longer than the next one ends in a break mark, and its length stands there in words. Grey and hatched:
-    time that rests on a constant without mechanism.
+    A bar far longer than the next one of its window ends in a break mark, and its length stands there in words.
+    Grey and hatched: time that rests on a constant without mechanism.
     """
-    totals = [bar.total(window) for bar in bars for window in windows]
-    limit = clip_at(totals)
+    groups = [[bar.total(window) for bar in bars] for window in windows]
+    totals = [total for group in groups for total in group]
+    limit = max(map(clip_at, groups), default=0)
     longest = max((total for total in totals if total <= limit), default=1) or 1
     drawn = _drawn_lengths(totals, limit, longest)
     span = max(drawn.values(), default=longest) * 1.24
@@ -110,7 +113,7 @@ def draw_downtime(
     for name, corners in boxes.items():
         family = FAMILIES[name]
         axes.add_collection(
-            PolyCollection(corners, facecolor=family.color, hatch=family.hatch, edgecolor=EDGE, linewidth=0.5),
+            PolyCollection(corners, **look(family)),
             autolim=False,
         )
     _dress(axes, ticks, span, row, ink)
@@ -142,7 +145,9 @@ def _draw_bar(axes, bar, window, row, drawn, span, ink, boxes) -> None:
         boxes.setdefault(name, []).append([(at, low), (at, high), (at + width, high), (at + width, low)])
         _label_segment(axes, FAMILIES[name], ns / total, at + width / 2, row, width / span)
         at += width
-    text = NONE_HERE if bar.windows.get(window) is None else ("→ " if shrink < 1 else "") + duration_words(total)
+    text = (
+        NONE_HERE if bar.windows.get(window) is None else ("→ " if shrink < 1 else "") + duration_words(total)
+    )
     axes.text(at + span * 0.008, row, text, color=ink, fontsize=FONT_SIZE, va="center", fontweight="bold")
     if shrink < 1:
         _break_mark(axes, at - span * 0.035, low, high, span)
@@ -155,20 +160,34 @@ def _label_segment(axes, family: Family, share_of_bar, x, y, share_of_axes) -> N
     for text in (f"{short} {share_of_bar:.0%}", short):
         if (len(text) + 1) * CHARACTER < room:
             box = {"facecolor": family.color, "edgecolor": "none", "pad": 0.6} if family.hatch else None
-            axes.text(x, y, text, color=family.label_color, fontsize=FONT_SIZE - 1, va="center", ha="center", bbox=box)
+            axes.text(
+                x,
+                y,
+                text,
+                color=family.label_color,
+                fontsize=FONT_SIZE - 1,
+                va="center",
+                ha="center",
+                bbox=box,
+            )
             return
 
 
 def _break_mark(axes, x, low, high, span) -> None:
     slant, gap = span * 0.006, span * 0.007
-    corners = [(x - slant, low - 0.08), (x + slant, high + 0.08), (x + slant + gap, high + 0.08), (x - slant + gap, low - 0.08)]
-    axes.add_collection(PolyCollection([corners], facecolor="white", edgecolor="none", zorder=3), autolim=False)
+    low, high = low - 0.08, high + 0.08
+    corners = [(x - slant, low), (x + slant, high), (x + slant + gap, high), (x - slant + gap, low)]
+    axes.add_collection(
+        PolyCollection([corners], facecolor="white", edgecolor="none", zorder=3), autolim=False
+    )
     for shift in (0, gap):
-        axes.plot([x - slant + shift, x + slant + shift], [low - 0.08, high + 0.08], color="#333333", lw=1.2, zorder=4)
+        axes.plot([x - slant + shift, x + slant + shift], [low, high], color="#333333", lw=1.2, zorder=4)
 
 
 def _dress(axes, ticks, span, rows, ink) -> None:
-    unit, name = next(((size, name) for size, name in ((SECOND, "s"), (MS, "ms")) if span >= 2 * size), (1000, "µs"))
+    unit, name = next(
+        ((size, name) for size, name in ((SECOND, "s"), (MS, "ms")) if span >= 2 * size), (1000, "µs")
+    )
     axes.set_xlim(0, span)
     axes.set_ylim(rows - 0.4, -0.5)
     axes.set_yticks([at for at, _ in ticks], [label for _, label in ticks])
@@ -183,8 +202,10 @@ def _dress(axes, ticks, span, rows, ink) -> None:
 
 
 def draw_legend(axes: Axes, families: Iterable[str], ink: str = INK, columns: int = 4, **place) -> Axes:
-    """The families in words, in stacking order, below the axes unless `place` (arguments of legend) says otherwise."""
+    """The families in words, in stacking order; below the axes unless `place` (arguments of legend) says otherwise."""
     handles = [swatch(FAMILIES[name]) for name in FAMILIES if name in set(families)]
     place = place or {"loc": "upper center", "bbox_to_anchor": (0.5, -0.08)}
-    axes.legend(handles=handles, ncols=columns, frameon=False, fontsize=FONT_SIZE - 0.5, labelcolor=ink, **place)
+    axes.legend(
+        handles=handles, ncols=columns, frameon=False, fontsize=FONT_SIZE - 0.5, labelcolor=ink, **place
+    )
     return axes

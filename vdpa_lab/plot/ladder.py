@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from vdpa_lab.plot.style import EDGE, FAMILIES, FONT_SIZE, INK, OKABE_ITO
+from vdpa_lab.plot.style import EDGE, FAMILIES, FONT_SIZE, INK, OKABE_ITO, look, swatch
 
 # How a published row was used decides its colour; the words stand beside it as well.
 USE_COLORS = {"fitted": OKABE_ITO["sky"], "predicted": OKABE_ITO["green"], "shown": OKABE_ITO["yellow"]}
@@ -18,12 +18,12 @@ LABEL_WIDTH = 34  # letters of a row's label on one line
 
 
 def draw_ladder(axes: Axes, rows: Sequence[Mapping], *, ink: str = INK) -> Axes:
-    """Published range and simulated value of each row of a figure, downwards in the order given; give the axes back.
+    """Published range and simulated value of each row of a figure, downwards in the order given.
 
-    rows: as `compare_figures` or `vdpa-lab figures --json` give them, all of one figure, reading and unit. Beside each
-    pair stand the ratio (simulated over the nearest published bound), whether the row was fitted, predicted or only
-    shown, and which share rests on a constant without mechanism; that share is grey and hatched. Raises ValueError
-    when units differ or there are no rows.
+    rows: as `compare_figures` or `vdpa-lab figures --json` give them, all of one figure, reading and unit. Beside
+    each pair stand the ratio (simulated over the nearest published bound), whether the row was fitted, predicted
+    or only shown, and which share rests on a constant without mechanism; that share is grey and hatched.
+    Raises ValueError when units differ or there are no rows.
     """
     units = {row["unit"] for row in rows}
     if len(units) != 1:
@@ -56,7 +56,15 @@ def _title(row: Mapping) -> str:
 
 def _published(axes, row, y, span, ink) -> None:
     if not row["published"]:
-        axes.text(span * 0.01, y, "no value published", color=ink, fontsize=FONT_SIZE - 1, va="center", style="italic")
+        axes.text(
+            span * 0.01,
+            y,
+            "no value published",
+            color=ink,
+            fontsize=FONT_SIZE - 1,
+            va="center",
+            style="italic",
+        )
         return
     low, high = row["published"]
     axes.barh(y, high, HEIGHT, color="none", edgecolor=ink, linewidth=0.8)
@@ -69,15 +77,14 @@ def _published(axes, row, y, span, ink) -> None:
 def _simulated(axes, row, y, span, ink) -> None:
     value = row["simulated"]
     if value is None:
-        axes.text(span * 0.01, y, f"not computed; {row['use']}", color=ink, fontsize=FONT_SIZE - 1, va="center")
+        axes.text(
+            span * 0.01, y, f"not computed; {row['use']}", color=ink, fontsize=FONT_SIZE - 1, va="center"
+        )
         return
     constant = value * row["residual_constant"]
     axes.barh(y, value - constant, HEIGHT, color=USE_COLORS[row["use"]], edgecolor=EDGE, linewidth=0.5)
     if constant:
-        axes.barh(
-            y, constant, HEIGHT, left=value - constant, color=UNEXPLAINED.color, hatch=UNEXPLAINED.hatch,
-            edgecolor=EDGE, linewidth=0.5,
-        )  # fmt: skip
+        axes.barh(y, constant, HEIGHT, left=value - constant, **look(UNEXPLAINED))
     words = [f"{value:.3g} simulated"]
     if row["ratio"] is not None:
         words.append(f"× {row['ratio']:.2f}")
@@ -96,9 +103,7 @@ def _legend(axes, rows, ink) -> None:
         if use in used
     ]
     if any(row["simulated"] and row["residual_constant"] for row in rows):
-        handles.append(
-            Patch(facecolor=UNEXPLAINED.color, hatch=UNEXPLAINED.hatch, edgecolor=EDGE, label=UNEXPLAINED.title)
-        )
+        handles.append(swatch(UNEXPLAINED))
     axes.legend(
         handles=handles, ncols=len(handles), frameon=False, fontsize=FONT_SIZE - 0.5, labelcolor=ink,
         loc="upper left", bbox_to_anchor=(0, -0.14),

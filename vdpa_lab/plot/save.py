@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from vdpa_lab.plot.style import EDGE, FAMILIES
+from vdpa_lab.plot.style import FAMILIES, look
 
 # Ids from a salt instead of from chance, text as text, and no date: equal data give equal bytes.
 STABLE = {"svg.hashsalt": "vdpa_lab", "svg.fonttype": "none", "pdf.fonttype": 42}
@@ -26,23 +26,27 @@ def _metadata(form: str, title: str, description: str) -> dict[str, str | None]:
     return {"Software": None, "Title": title, "Description": description}
 
 
-def save_figure(figure: Figure, path: str | Path, *, title: str = "", description: str = "", dpi: int = 150) -> Path:
+def save_figure(
+    figure: Figure, path: str | Path, *, title: str = "", description: str = "", dpi: int = 150
+) -> Path:
     """Write the figure as the format that the name ends in; give the path.
 
-    title and description go into the file: what is shown, of which scenario, with which version. Exports are white;
-    use PAPER_INK when drawing for them. Raises ValueError for another format, OSError when it cannot be written.
+    title and description go into the file: what is shown, of which scenario, with which version. Exports are
+    white; draw for them with PAPER_INK. Raises ValueError for another format, OSError when it cannot be written.
     """
     path = Path(path)
     form = path.suffix.lstrip(".").lower()
     if form not in FORMATS:
-        raise ValueError(f"{path.name}: pictures are written as {', '.join(FORMATS)}; end the name in one of them")
+        raise ValueError(f"{path.name}: a picture is written as {', '.join(FORMATS)}")
     with matplotlib.rc_context(STABLE):
-        figure.savefig(path, format=form, dpi=dpi, facecolor="white", metadata=_metadata(form, title, description))
+        figure.savefig(
+            path, format=form, dpi=dpi, facecolor="white", metadata=_metadata(form, title, description)
+        )
     return path
 
 
 def screen_png(figure: Figure, scale: float) -> bytes:
-    """The figure as a transparent PNG at `scale` times its size at 100 dpi, compressed lightly: for the screen."""
+    """The figure as a transparent PNG at 100 dpi times `scale`, compressed lightly: for the screen."""
     figure.set_dpi(100 * scale)
     figure.patch.set_alpha(0.0)
     out = io.BytesIO()
@@ -53,7 +57,6 @@ def screen_png(figure: Figure, scale: float) -> bytes:
 @cache
 def swatch_png(name: str) -> bytes:
     """A family's colour and hatch as a small picture, for a legend made of text."""
-    family, figure = FAMILIES[name], Figure(figsize=(0.28, 0.14))
-    look = {"facecolor": family.color, "hatch": family.hatch, "edgecolor": EDGE, "linewidth": 0.5}
-    figure.add_artist(Rectangle((0, 0), 1, 1, transform=figure.transFigure, **look))
+    figure = Figure(figsize=(0.28, 0.14))
+    figure.add_artist(Rectangle((0, 0), 1, 1, transform=figure.transFigure, **look(FAMILIES[name])))
     return screen_png(figure, 2)

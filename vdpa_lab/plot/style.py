@@ -1,4 +1,4 @@
-"""One colour and one hatch per family of costs, the same in every picture; ink that reads on light and dark."""
+"""One colour and one hatch per family of costs, in every picture; ink that reads on light and dark."""
 
 from __future__ import annotations
 
@@ -90,6 +90,11 @@ def family_of(key: str) -> Family:
     return FAMILIES[PREFIXES[max(fitting, key=len)] if fitting else "other"]
 
 
+def look(family: Family) -> dict:
+    """The family's appearance, as arguments of patches and collections."""
+    return {"facecolor": family.color, "hatch": family.hatch, "edgecolor": EDGE, "linewidth": 0.5}
+
+
 def swatch(family: Family) -> Patch:
     """The family as it stands in a legend."""
-    return Patch(facecolor=family.color, hatch=family.hatch, edgecolor=EDGE, linewidth=0.5, label=family.title)
+    return Patch(label=family.title, **look(family))

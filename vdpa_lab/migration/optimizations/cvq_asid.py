@@ -36,11 +36,11 @@ class CvqAsid(Optimization):
             messages = [s for s in plan.select(path=path, caller=set(callers)) if s.op.startswith("IOTLB")]
             touched = messages + [step for step in rebuilds(plan, messages) if step.effect]
             plan = plan.alter(touched, lambda step: in_asid(step, CVQ_ASID))
+        before = {}
         for device in plan.devices("destination", "start"):
-            first = plan.select(path="start", device=device, caller="vhost_vdpa_net_cvq_start")[:1]
-            for step in first:
+            for step in plan.select(path="start", device=device, caller="vhost_vdpa_net_cvq_start")[:1]:
                 t = beside(plan, step, self.name)
                 t.ioctl("GET_VRING_GROUP", f"arg={plan.scenario.device.data_vqs:#x}")
                 t.ioctl("SET_GROUP_ASID", f"arg={CVQ_ASID << 32 | CVQ_GROUP:#x}")
-                plan = plan.insert(t.steps, before=step)
-        return plan
+                before[step.name] = t.steps
+        return plan.insert_all(before, {})

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from vdpa_lab.migration.builder import beside
 from vdpa_lab.migration.optimization import Optimization
-from vdpa_lab.migration.plan import Plan
+from vdpa_lab.migration.plan import Plan, Step
 from vdpa_lab.timeline import Lane
 
 
@@ -29,15 +29,14 @@ class DeferredMkeyDelete(Optimization):
     adds: ClassVar = ("mlx5.gc_delay",)
 
     def rewrite(self, plan: Plan) -> Plan:
-        for side in ("source", "destination"):
-            for device in range(plan.scenario.device.count):
-                for path in dict.fromkeys(step.path for step in plan.select(side=side, device=device)):
-                    old = plan.select(side=side, device=device, path=path, op="DESTROY_MKEY")
-                    old = [step for step in old if step.lane.kind != "worker"]
-                    if not old:
-                        continue
-                    last = next(step for step in plan.steps if step.name == old[-1].of)
-                    t = beside(plan, old[0], self.name).calling("mlx5_vdpa_mr_gc_handler")
-                    delay = t.step("GC delay", "worker", ("mlx5.gc_delay", 1))
-                    plan = plan.reschedule([delay, *old], after=last, lane=Lane(side, "worker", device))
-        return plan
+        groups: dict[tuple, list[Step]] = {}
+        for step in plan.select(op="DESTROY_MKEY"):
+            if step.lane.kind != "worker":
+                groups.setdefault((step.lane.side, step.device, step.path), []).append(step)
+        branches = {}
+        for (side, device, _), old in groups.items():
+            t = beside(plan, old[0], self.name).calling("mlx5_vdpa_mr_gc_handler")
+            t.step("GC delay", "worker", ("mlx5.gc_delay", 1))
+            worker = Lane(side, "worker", device)
+            branches[old[-1].of] = [step._replace(lane=worker) for step in (*t.steps, *old)]
+        return plan.branch_all(branches)

@@ -27,7 +27,9 @@ class EarlyDeviceState(Optimization):
         "map-at-load-setup", "early-listener-kept", "iotlb-batch", "cvq-asid", "precreated-vqs", "parallel-cvq-load",
         "svq-map-batch",
     )  # fmt: skip
-    adds: ClassVar = ("mlx5.command", "vhost.ioctl")
+    removes: ClassVar = ("mlx5.gc_delay",)
+    # Without an address space of its own the CVQ is then in the map that loading the PAM state rebuilds.
+    adds: ClassVar = ("mlx5.command", "vhost.ioctl", "set_map.entry", "mlx5.mkey_*", "mlx5.mtt")
 
     def rewrite(self, plan: Plan) -> Plan:
         if plan.scenario.device.svq == "on":

@@ -27,7 +27,7 @@ class EarlyListener(Optimization):
         "early-listener-kept": "the same change with and without its map lost at the machine's reset",
     }
     after: ClassVar = ("iotlb-batch", "precreated-vqs")
-    removes: ClassVar = ("pin_*",)
+    removes: ClassVar = ("pin_*", "mlx5.mkey_*")
     adds: ClassVar = ("pin_*", "unpin.*", "iotlb.*", "vhost.message", "set_map.*", "mlx5.*", "iommu.*")
 
     def rewrite(self, plan: Plan) -> Plan:

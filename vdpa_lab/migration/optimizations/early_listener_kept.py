@@ -26,7 +26,7 @@ class EarlyListenerKept(Optimization):
         "early-listener": "the same change with and without its map lost at the machine's reset",
     }
     after: ClassVar = ("iotlb-batch", "precreated-vqs")
-    removes: ClassVar = ("pin_*",)
+    removes: ClassVar = ("pin_*", "mlx5.mkey_*")
     adds: ClassVar = ("pin_*", "set_map.*", "mlx5.*", "vhost.message")
 
     def rewrite(self, plan: Plan) -> Plan:

@@ -8,9 +8,9 @@ from typing import ClassVar
 from vdpa_lab.machine.iotlb import Map, Unmap
 from vdpa_lab.migration.builder import batched
 from vdpa_lab.migration.optimization import Optimization
-from vdpa_lab.migration.plan import Plan
+from vdpa_lab.migration.plan import Plan, Step
 
-LISTENER = ("vhost_vdpa_listener_region_add", "vhost_vdpa_listener_region_del")
+LISTENER = frozenset({"vhost_vdpa_listener_region_add", "vhost_vdpa_listener_region_del"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +27,8 @@ class IotlbBatch(Optimization):
     adds: ClassVar = ("vhost.message",)
 
     def rewrite(self, plan: Plan) -> Plan:
-        for side in ("source", "destination"):
-            for path in ("init", "switch", "stop", "start"):
-                for device in plan.devices(side, path):
-                    for caller in LISTENER:
-                        mine = plan.select(side=side, path=path, device=device, caller=caller)
-                        messages = [step for step in mine if isinstance(step.effect, (Map, Unmap))]
-                        plan = batched(plan, messages, self.name)
-        return plan
+        groups: dict[tuple, list[Step]] = {}
+        for step in plan.select(caller=LISTENER):
+            if isinstance(step.effect, (Map, Unmap)):
+                groups.setdefault((step.lane.side, step.path, step.device, step.caller), []).append(step)
+        return batched(plan, groups.values(), self.name)

@@ -28,8 +28,9 @@ class MapAtLoadSetup(Optimization):
     refs: ClassVar = ("eperezma2023loadsetup",)
     conflicts: ClassVar = {"early-listener": "both map the destination's memory ahead of time"}
     after: ClassVar = ("iotlb-batch",)
-    removes: ClassVar = ("pin_*",)
-    adds: ClassVar = ("pin_*",)
+    # Without an address space of its own the CVQ is now mapped after guest memory, in rebuilds of the whole map.
+    removes: ClassVar = ("pin_*", "mlx5.mkey_*")
+    adds: ClassVar = ("pin_*", "set_map.entry", "mlx5.mkey_*", "mlx5.mtt", "mlx5.gc_delay")
 
     def rewrite(self, plan: Plan) -> Plan:
         after = plan.mark("dst-load-setup")

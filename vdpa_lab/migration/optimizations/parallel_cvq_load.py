@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from vdpa_lab.migration.builder import beside
 from vdpa_lab.migration.optimization import Optimization
-from vdpa_lab.migration.plan import Plan
+from vdpa_lab.migration.plan import Plan, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +24,16 @@ class ParallelCvqLoad(Optimization):
 
     def rewrite(self, plan: Plan) -> Plan:
         per_flush = max(1, plan.scenario.device.cvq_size // 2)  # two descriptors a command
-        for side, path in (("source", "switch"), ("destination", "start")):
-            for device in plan.devices(side, path):
-                loads = plan.select(side=side, path=path, device=device, caller="vhost_vdpa_net_cvq_load")
-                loads = [step for step in loads if any(key == "cvq.poll" for key, _ in step.work)]
-                if not loads or any(step.op == "CVQ flush" for step in plan.select(side=side, path=path, device=device)):
-                    continue
-                count = sum(amount for step in loads for key, amount in step.work if key == "cvq.poll")
-                t = beside(plan, loads[-1], self.name)
-                t.step("CVQ flush", "bql", ("cvq.poll", -(-count // per_flush)))
-                plan = plan.insert(t.steps, after=loads[-1])
-                kept = {step.name: tuple(pair for pair in step.work if pair[0] != "cvq.poll") for step in loads}
-                plan = plan.alter(loads, lambda step, kept=kept: step._replace(work=kept[step.name]))
-        return plan
+        groups: dict[tuple, list[Step]] = {}
+        for step in plan.select(caller="vhost_vdpa_net_cvq_load"):
+            groups.setdefault((step.lane.side, step.path, step.device), []).append(step)
+        flushes, lighter = {}, []
+        for steps in groups.values():
+            polls = sum(amount for step in steps for key, amount in step.work if key == "cvq.poll")
+            if polls and all(step.op != "CVQ flush" for step in steps):
+                t = beside(plan, steps[-1], self.name)
+                t.step("CVQ flush", "bql", ("cvq.poll", -(-polls // per_flush)))
+                flushes[steps[-1].name] = t.steps
+                lighter += steps
+        plan = plan.alter(lighter, lambda s: s._replace(work=tuple(pair for pair in s.work if pair[0] != "cvq.poll")))
+        return plan.insert_all({}, flushes)

@@ -7,10 +7,10 @@ from typing import ClassVar
 
 from vdpa_lab.migration.builder import beside
 from vdpa_lab.migration.optimization import Optimization
-from vdpa_lab.migration.plan import Plan
+from vdpa_lab.migration.plan import Plan, Step, Work
 
 DEFAULT_VQ_SIZE = 256  # MLX5V_DEFAULT_VQ_SIZE: virtqueues of another size are created again
-CREATION = {"CREATE_VQ", "CREATE_STEERING"}
+CREATION = frozenset({"CREATE_VQ", "CREATE_STEERING"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,27 +37,19 @@ class PrecreatedVqs(Optimization):
         fits = plan.scenario.device.queue_size == DEFAULT_VQ_SIZE
         created = plan.select(path="start", op="CREATE_VQ")[0].work
         steering = plan.select(path="start", op="CREATE_STEERING")[0].work
-        for torn in plan.select(op="CREATE_PA_MKEY"):
-            plan = self._create(plan, torn, created, steering)
-        for device in plan.devices("destination", "init"):
-            reset = plan.select(path="init", device=device, op="SET_STATUS")[0]
-            plan = self._create(plan, reset, created, steering)
-        for path in ("switch", "start"):
-            for step in plan.select(path=path, op="CREATE_VQ", caller="vhost_vdpa_dev_start"):
-                t = beside(plan, step, self.name)
-                t.firmware("MODIFY_VQ" if fits else "DESTROY_VQ", self._commands(plan, fits))
-                plan = plan.insert(t.steps, before=step)
-        if fits:
-            plan = plan.drop(plan.select(caller="vhost_vdpa_dev_start", op=CREATION))
-        return plan
-
-    def _commands(self, plan: Plan, fits: bool) -> int:
-        device = plan.scenario.device
+        resets = [step for step in plan.select(path="init", op="SET_STATUS") if step.detail]
+        after = {step.name: self._creation(plan, step, created, steering) for step in (*plan.select(op="CREATE_PA_MKEY"), *resets)}
+        before = {}
         torn = plan.select(op="DESTROY_VQ")[0].work[0][1]
-        return 2 * device.pairs_in_use if fits else torn
+        for step in plan.select(path={"switch", "start"}, op="CREATE_VQ", caller="vhost_vdpa_dev_start"):
+            t = beside(plan, step, self.name)
+            t.firmware("MODIFY_VQ" if fits else "DESTROY_VQ", 2 * plan.scenario.device.pairs_in_use if fits else torn)
+            before[step.name] = t.steps
+        plan = plan.insert_all(before, after)
+        return plan.drop(plan.select(caller="vhost_vdpa_dev_start", op=CREATION)) if fits else plan
 
-    def _create(self, plan: Plan, after, created, steering) -> Plan:
-        t = beside(plan, after, self.name)
+    def _creation(self, plan: Plan, step: Step, created: Work, steering: Work) -> list[Step]:
+        t = beside(plan, step, self.name)
         t.step("CREATE_VQ", "firmware", *created)
         t.step("CREATE_STEERING", "firmware", *steering)
-        return plan.insert(t.steps, after=after)
+        return t.steps

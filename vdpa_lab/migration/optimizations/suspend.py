@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from vdpa_lab.migration.builder import beside
 from vdpa_lab.migration.optimization import Optimization
-from vdpa_lab.migration.plan import Plan
+from vdpa_lab.migration.plan import Plan, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,38 +27,41 @@ class Suspend(Optimization):
     }
 
     def rewrite(self, plan: Plan) -> Plan:
+        before, moves, drops = {}, {}, []
         for path in ("switch", "stop"):
             for device in plan.devices("source", path):
-                plan = self._device(plan, path, device)
-        return plan
+                mine = plan.select(side="source", path=path, device=device)
+                first = [step for step in mine if step.caller == "vhost_vdpa_suspend"]
+                if first and first[0].op != "SUSPEND":
+                    reset = next(step for step in mine if step.caller == "vhost_vdpa_reset_status")
+                    cleaned = next((step for step in mine if step.of == reset.name), reset)
+                    firmware = [step for step in first if step.lane.kind == "firmware" and not step.of]
+                    early = mine[: mine.index(reset)]
+                    moves[cleaned.name] = [step._replace(caller=reset.caller) for step in firmware]
+                    moves[cleaned.name] += [step for step in early if step.caller == "vhost_vdpa_listener_region_del"]
+                    drops += [step for step in first if step not in firmware]
+                    before[first[0].name] = self._suspension(plan, first[0])
+                    if not any(step.caller == "vhost_vdpa_svq_unmap_rings" for step in mine):
+                        before |= self._ring_positions(plan, mine)
+        return plan.insert_all(before, {}).move_all(moves).drop(drops)
 
-    def _device(self, plan: Plan, path: str, device: int) -> Plan:
-        mine = plan.select(side="source", path=path, device=device)
-        first = [step for step in mine if step.caller == "vhost_vdpa_suspend"]
-        if not first or first[0].op == "SUSPEND":
-            return plan
-        reset = next(step for step in mine if step.caller == "vhost_vdpa_reset_status")
-        cleaned = next((step for step in mine if step.of == reset.name), reset)
-        firmware = [step for step in first if step.lane.kind == "firmware" and not step.of]
-        early = mine[: mine.index(reset)]
-        unmaps = [step for step in early if step.caller == "vhost_vdpa_listener_region_del"]
-        shadowed = any(step.caller == "vhost_vdpa_svq_unmap_rings" for step in mine)
-        t = beside(plan, first[0], self.name)
+    def _suspension(self, plan: Plan, step: Step) -> list[Step]:
+        t = beside(plan, step, self.name)
         t.ioctl("SUSPEND")
         if t.driver == "mlx5":
             t.step("unregister notifier", "kernel", ("mlx5.notifier", 1))
         in_use = 2 * plan.scenario.device.pairs_in_use
         t.firmware("MODIFY_VQ", in_use)
         t.firmware("QUERY_VQ", in_use)
-        late = [step._replace(caller=reset.caller) for step in firmware]
-        plan = plan.insert(t.steps, before=first[0]).move([*late, *unmaps], after=cleaned)
-        plan = plan.drop(step for step in first if step not in firmware)
-        if not shadowed:
-            ends = [step for step in mine if step.caller == "vhost_dev_stop"]
-            for pair, end in enumerate(ends):
-                t = beside(plan, end, self.name).calling("vhost_vdpa_get_vring_base")
-                for index in (2 * pair, 2 * pair + 1):
-                    t.ioctl("GET/SET_VRING_BASE", f"arg={index:#x}")
-                    t.firmware("QUERY_VQ", 1)
-                plan = plan.insert(t.steps, before=end)
-        return plan
+        return t.steps
+
+    def _ring_positions(self, plan: Plan, mine: list[Step]) -> dict[str, list[Step]]:
+        """Before the end of each queue pair, the used index of its two rings."""
+        found = {}
+        for pair, end in enumerate(step for step in mine if step.caller == "vhost_dev_stop"):
+            t = beside(plan, end, self.name).calling("vhost_vdpa_get_vring_base")
+            for index in (2 * pair, 2 * pair + 1):
+                t.ioctl("GET/SET_VRING_BASE", f"arg={index:#x}")
+                t.firmware("QUERY_VQ", 1)
+            found[end.name] = t.steps
+        return found

@@ -7,10 +7,11 @@ from typing import ClassVar
 
 from vdpa_lab.migration.builder import batched
 from vdpa_lab.migration.optimization import Optimization
-from vdpa_lab.migration.plan import Plan
+from vdpa_lab.migration.plan import Plan, Step
 
-RINGS = {"vhost_vdpa_svq_map_rings", "vhost_vdpa_svq_unmap_rings"}
+RINGS = {"vhost_vdpa_svq_map_rings"}
 CVQ_MAPS = {"vhost_vdpa_net_cvq_start", "vhost_vdpa_cvq_map_rings"}
+RINGS_OF_PAIR = 4  # driver and device area of two virtqueues
 UNMAPS = {"vhost_vdpa_svq_unmap_rings", "vhost_vdpa_cvq_unmap_rings", "vhost_vdpa_net_cvq_stop"}
 
 
@@ -30,27 +31,26 @@ class SvqMapBatch(Optimization):
     adds: ClassVar = ("vhost.message",)
 
     def rewrite(self, plan: Plan) -> Plan:
-        for device in plan.devices("source", "stop"):
-            plan = self._stop(plan, device)
-        for side, path in (("source", "switch"), ("destination", "start")):
-            for device in plan.devices(side, path):
-                mine = plan.select(side=side, path=path, device=device)
-                maps = [s for s in mine if s.op == "IOTLB_UPDATE"]
-                rings = [s for s in maps if s.caller == "vhost_vdpa_svq_map_rings"]
-                groups = [rings[i : i + 4] for i in range(0, len(rings), 4)]
-                groups.append([s for s in maps if s.caller in CVQ_MAPS])
-                groups.append([s for s in mine if s.op == "IOTLB_INVALIDATE" and s.caller == "vhost_vdpa_cvq_unmap_rings"])
-                groups.append([s for s in mine if s.op == "IOTLB_INVALIDATE" and s.caller == "vhost_vdpa_net_cvq_stop"])
-                for group in groups:
-                    plan = batched(plan, group, self.name)
-        return plan
+        groups: dict[tuple, list[Step]] = {}
+        rings: dict[tuple[str, int], int] = {}
+        for step in plan.select(op={"IOTLB_UPDATE", "IOTLB_INVALIDATE"}, caller=RINGS | CVQ_MAPS | UNMAPS):
+            if step.path == "stop":
+                key = ("stop",)
+            elif step.caller in RINGS:
+                rings[step.path, step.device] = count = rings.get((step.path, step.device), 0) + 1
+                key = ("pair", (count - 1) // RINGS_OF_PAIR)
+            else:
+                key = ("cvq",) if step.caller in CVQ_MAPS else (step.caller,)
+            groups.setdefault((step.path, step.device, *key), []).append(step)
+        result = batched(plan, groups.values(), self.name)
+        return plan if result is plan else self._after_reset(result)
 
-    def _stop(self, plan: Plan, device: int) -> Plan:
-        """All rings and buffers in one batch, after the reset as the posted trace shows."""
-        mine = plan.select(side="source", path="stop", device=device)
-        unmaps = [s for s in mine if s.op == "IOTLB_INVALIDATE" and s.caller in UNMAPS]
-        reset = next(s for s in mine if s.caller == "vhost_vdpa_reset_status")
-        cleaned = next((s for s in mine if s.of == reset.name), reset)
-        plan = batched(plan, unmaps, self.name)
-        batch = [s for s in plan.steps if s.path == "stop" and s.device == device and s.caller in UNMAPS and s.op != "SET_CONFIG_CALL"]
-        return plan.move(batch, after=next(s for s in plan.steps if s.name == cleaned.name))
+    def _after_reset(self, plan: Plan) -> Plan:
+        """At the stop the batch comes after the reset, as the posted trace shows."""
+        moves = {}
+        for device in plan.devices("source", "stop"):
+            mine = plan.select(side="source", path="stop", device=device)
+            reset = next(s for s in mine if s.caller == "vhost_vdpa_reset_status")
+            anchor = next((s for s in mine if s.of == reset.name), reset)
+            moves[anchor.name] = [s for s in mine if s.caller in UNMAPS and s.op != "SET_CONFIG_CALL"]
+        return plan.move_all({name: steps for name, steps in moves.items() if steps})

@@ -1,0 +1,51 @@
+"""Ready-made sets of toggles: nothing, what the versions ship, the scenario's own, and its ladder step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from vdpa_lab.library import shipped
+from vdpa_lab.migration import catalogue, default_toggles
+from vdpa_lab.migration.optimization import known
+from vdpa_lab.model import Scenario
+
+
+class Preset(NamedTuple):
+    """Toggles that are on, in catalogue order, under a name and in words."""
+
+    key: str
+    title: str
+    short: str
+    names: tuple[str, ...]
+
+
+def settle(names: Iterable[str], driver: str) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The toggles that can be on together, and those that drop out of `names`, each with the reason in words."""
+    on, dropped = known(names), {}
+    while refused := {name: why for name in on if (why := catalogue()[name].unmet(on, driver))}:
+        # One conflict at a time: without its rival the other one may stay.
+        name = next(reversed(refused))
+        dropped[name] = refused[name]
+        on = tuple(each for each in on if each != name)
+    return on, dropped
+
+
+def presets(scenario: Scenario) -> dict[str, Preset]:
+    """The presets of a scenario by key; the ladder adds its own toggles one by one, in the order of its file."""
+    driver, hosts = scenario.device.driver, scenario.source
+    own = default_toggles(scenario) if scenario.optimizations is None else scenario.optimizations
+    found = [
+        Preset("nothing", "Nothing optimised", "nothing on", ()),
+        Preset(
+            "shipped",
+            f"As shipped by QEMU {hosts.qemu} and Linux {hosts.linux}",
+            "as shipped",
+            settle(shipped(scenario), driver)[0],
+        ),
+        Preset("own", "The scenario's own", "scenario's", settle(own, driver)[0]),
+    ]
+    for step, name in enumerate(own, start=1):
+        title = f"Ladder {step} of {len(own)}: + {catalogue()[name].title}"
+        found.append(Preset(f"ladder-{step}", title, f"step {step}", settle(own[:step], driver)[0]))
+    return {preset.key: preset for preset in found}

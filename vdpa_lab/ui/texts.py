@@ -1,0 +1,138 @@
+"""What the dashboard says, as HTML: every string from outside is escaped here, and nowhere else is HTML made."""
+
+from __future__ import annotations
+
+import base64
+from html import escape
+
+from vdpa_lab.library import BASES, bibliography
+from vdpa_lab.migration import Optimization, Run
+from vdpa_lab.model import Scenario
+from vdpa_lab.plot import FAMILIES, Bar, duration_words, swatch_png
+from vdpa_lab.timeline import WINDOWS
+from vdpa_lab.units import MS, format_bytes
+
+TOTALS = (
+    "svq_switch",
+    "source_teardown",
+    "destination_setup",
+    "network_outage",
+    "vm_paused",
+    "reported_downtime",
+)
+LAYERS = {
+    "kernel": "Linux kernel",
+    "qemu": "QEMU",
+    "device": "Device and firmware",
+    "what-if": "What if",
+}
+NONE_HERE = "none"
+
+
+def heading(scenario: Scenario) -> str:
+    """Name and size of what is simulated."""
+    device = scenario.device
+    facts = (
+        f"{format_bytes(scenario.guest.memory)} guest, {device.count} × {device.driver} with {device.queue_pairs} "
+        f"queue pairs, prices of testbed {scenario.testbed}"
+    )
+    return (
+        f"<div class='vdpa-head'><b>Where the downtime goes: {escape(scenario.name)}</b>"
+        f"<span>{escape(facts)}</span></div>"
+    )
+
+
+def section(title: str, number: int | None = None) -> str:
+    """A heading inside the controls."""
+    return f"<h4 class='vdpa-section'>{escape(title)}{'' if number is None else f' ({number})'}</h4>"
+
+
+def optimization_text(each: Optimization, reason: str) -> str:
+    """Effect, status and sources of an optimisation; first of all why it cannot apply, if it cannot."""
+    why = f"<div class='vdpa-why'>Cannot apply: {escape(reason)}</div>" if reason else ""
+    return (
+        f"<div class='vdpa-about'>{why}<div>{escape(each.effect)}</div>"
+        f"<div class='vdpa-source'><i>{escape(each.status)}</i> · {'; '.join(map(source, each.refs))}</div></div>"
+    )
+
+
+def source(key: str) -> str:
+    """Who said it, where and when, with a link to it where there is one."""
+    found = bibliography()[key]
+    text = f"{escape(found.author)}, “{escape(found.title)}”, {escape(found.date)}"
+    if not found.url.startswith("https://"):
+        return text
+    return f"{text} <a href='{escape(found.url)}' target='_blank' rel='noopener noreferrer'>read</a>"
+
+
+def status(error: str, notice: str, summary: str) -> str:
+    """The line that is always in sight."""
+    if error:
+        return f"<div role='alert' class='vdpa-error'><b>Refused.</b> {escape(error)} <i>The last good run stays.</i></div>"
+    return f"<div role='status'>{escape(notice)} {escape(summary)}</div>"
+
+
+def difference(now: int | None, then: int | None) -> str:
+    """The change in ms and percent."""
+    if now is None or then is None:
+        return "–"
+    if now == then:
+        return "no change"
+    ms = (now - then) / MS
+    digits = 0 if abs(ms) >= 1000 else 1 if abs(ms) >= 10 else 3
+    percent = f" ({(now - then) / then:+.1%})" if then else ""
+    return f"{ms:+,.{digits}f} ms{percent}".replace("-", "−")
+
+
+def rests_on(run: Run, window: str) -> str:
+    """On which grade of numbers a window rests, in percent."""
+    shares = run.share_by_basis(window)
+    said = [f"{shares[basis]:.0%} {basis}" for basis in BASES if shares.get(basis, 0) >= 0.005]
+    return f"rests on {', '.join(said)} numbers" if said else ""
+
+
+def summary(run: Run, reference: Run, name: str) -> str:
+    """The outage now, in a sentence."""
+    now, then = run.windows["network_outage"], reference.windows["network_outage"]
+    if now is None:
+        return "This migration has no network outage."
+    return f"Network outage now {duration_words(now)}; {difference(now, then)} against {name}."
+
+
+def totals(run: Run, previous: Run, reference: Run, name: str) -> str:
+    """Every window of the three runs in words, and what it rests on."""
+    head = ("window", name, "previous", "now", f"now against {name}", "now against previous")
+    rows = []
+    for window in TOTALS:
+        lengths = [each.windows[window] for each in (reference, previous, run)]
+        cells = [f"<td>{NONE_HERE if ns is None else escape(duration_words(ns))}</td>" for ns in lengths]
+        cells += [f"<td>{difference(lengths[2], then)}</td>" for then in lengths[:2]]
+        title = escape(WINDOWS[window].title)
+        meaning, basis = escape(WINDOWS[window].meaning), escape(rests_on(run, window))
+        rows.append(
+            f"<tr data-window='{window}'><th scope='row' title='{meaning}'>{title}"
+            f"<div class='vdpa-basis'>{basis}</div></th>{''.join(cells)}</tr>"
+        )
+    header = "".join(f"<th scope='col'>{escape(each)}</th>" for each in head)
+    return f"<table class='vdpa-totals'><thead><tr>{header}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def legend(bars: list[Bar]) -> str:
+    """The families that the figure shows, each with its colour and hatch."""
+    used = {name for bar in bars for parts in bar.windows.values() for name in parts or ()}
+    items = [
+        f"<li><img alt='' src='data:image/png;base64,{base64.b64encode(swatch_png(name)).decode()}'>"
+        f"{escape(family.title)}</li>"
+        for name, family in FAMILIES.items()
+        if name in used
+    ]
+    return f"<ul class='vdpa-legend' aria-label='Colours of the figure'>{''.join(items)}</ul>"
+
+
+def alternative(bars: list[Bar]) -> str:
+    """The figure in words, for those who do not see it."""
+    said = []
+    for window in bars[0].windows:
+        lengths = [f"{bar.label} {duration_words(bar.total(window))}" for bar in bars]
+        said.append(f"{WINDOWS[window].title}: {', '.join(lengths)}")
+    return f"<div class='vdpa-alt'>Stacked bars of the downtime. {escape('. '.join(said))}.</div>"
