@@ -15,7 +15,7 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 # Without compiled files every kernel start would parse the whole environment again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help lab test lint coverage figures strip constraints clean
+.PHONY: help lab test lint coverage figures calibration strip constraints clean
 
 help:
 	@echo 'make lab         install, then open JupyterLab on the start notebook'
@@ -23,6 +23,7 @@ help:
 	@echo 'make lint        style and floors only'
 	@echo 'make coverage    line coverage as pages in build/coverage'
 	@echo 'make figures     every published figure beside the model, into build/figures'
+	@echo 'make calibration fit the prices in data/calibration again'
 	@echo 'make strip       take outputs and widget state out of the notebooks'
 	@echo 'make constraints write down the versions installed now'
 	@echo 'make clean       remove .venv and everything generated'
@@ -44,6 +45,9 @@ coverage: .venv/test-installed
 
 figures: .venv/lab-installed
 	$(BIN)/vdpa-lab figures --out build/figures
+
+calibration: .venv/lab-installed
+	$(BIN)/python -m vdpa_lab.migration.calibrate data/calibration
 
 strip: .venv/lab-installed
 	$(BIN)/jupyter nbconvert --log-level=WARN --clear-output --inplace \

@@ -17,7 +17,9 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="vdpa-lab", description="Downtime of live migration with vDPA network devices.")
+    parser = argparse.ArgumentParser(
+        prog="vdpa-lab", description="Downtime of live migration with vDPA network devices."
+    )
     parser.add_argument("--version", action="version", version=f"vdpa-lab {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
 
@@ -50,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     calibrated.add_argument("names", nargs="*", metavar="FIGURE", help="default: every fitted row")
     calibrated.add_argument("--reading", default="as printed")
     calibrated.add_argument("--out", type=Path, metavar="CSV", help="write the fitted prices")
+    verb("bench", "how long the model takes on this machine")
     return parser
 
 
@@ -139,8 +142,17 @@ def _calibrate(args: argparse.Namespace) -> None:
     _print(report.fit_json(fit), report.fit_text(fit), args.json)
 
 
+def _bench(args: argparse.Namespace) -> None:
+    from vdpa_lab import bench, report
+    from vdpa_lab.units import format_duration
+
+    rows = list(bench.benchmarks())
+    _print(rows, report.table([{**row, "ns": format_duration(row["ns"])} for row in rows]), args.json)
+
+
 VERBS = {
     "lab": _lab, "list": _list, "simulate": _simulate, "plan": _plan, "figures": _figures, "calibrate": _calibrate,
+    "bench": _bench,
 }  # fmt: skip
 
 

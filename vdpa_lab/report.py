@@ -117,7 +117,7 @@ def figures_text(rows: Sequence[dict[str, Any]]) -> Iterable[str]:
             "row": row["row"][:48],
             "reading": row["reading"],
             "unit": row["unit"],
-            "published": "–".join(f"{value:g}" for value in dict.fromkeys(row["published"])) if row["published"] else None,
+            "published": "–".join(f"{value:g}" for value in dict.fromkeys(row["published"] or ())) or None,
             "simulated": None if row["simulated"] is None else f"{row['simulated']:.4g}",
             "ratio": None if row["ratio"] is None else f"{row['ratio']:.2f}",
             "use": row["use"],
@@ -139,6 +139,10 @@ def figures_text(rows: Sequence[dict[str, Any]]) -> Iterable[str]:
                 f"The talk, {row['row']}: {row['simulated']:.3g} {row['unit']} (90 % {low:.3g} – {high:.3g}), never fitted; "
                 f"{row['residual_constant']:.0%} of it is a constant without mechanism"
             )
+
+
+def _short(value: Any) -> Any:
+    return f"{value:.4g}" if isinstance(value, float) else value
 
 
 def fit_json(fit: Fit) -> dict[str, Any]:
@@ -173,10 +177,10 @@ def fit_text(fit: Fit) -> Iterable[str]:
     """A fit in words."""
     document = fit_json(fit)
     yield f"{document['values']} values, {document['parameters']} parameters, {fit.reading}"
-    prices = [*document["prices"], *({**each, "key": f"{bed} {each['key']}"} for bed, own in document["constants"].items() for each in own)]
-    yield from table([
-        {name: f"{each[name]:.4g}" if isinstance(each[name], float) else each[name] for name in each} for each in prices
-    ])  # fmt: skip
+    prices = list(document["prices"])
+    for testbed, constants in document["constants"].items():
+        prices += [{**each, "key": f"{testbed} {each['key']}"} for each in constants]
+    yield from table([{name: _short(value) for name, value in each.items()} for each in prices])
     yield ""
     yield "not determined by these rows, held by the priors:"
     for each in document["null_directions"]:

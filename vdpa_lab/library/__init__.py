@@ -11,17 +11,17 @@ from vdpa_lab.library.calibration import (
     testbed_names,
 )
 from vdpa_lab.library.citations import Citation, bibliography
-from vdpa_lab.library.figures import Figure, FigureError, read_figures
 from vdpa_lab.library.features import behaves, shipped, shipped_features
+from vdpa_lab.library.figures import Figure, FigureError, read_figures
 
 __all__ = [
     "BASES",
     "Calibration",
     "Citation",
     "Cost",
-    "behaves",
     "Figure",
     "FigureError",
+    "behaves",
     "bibliography",
     "costs_text",
     "parse_costs",

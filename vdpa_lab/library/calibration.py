@@ -49,7 +49,9 @@ class Calibration(Mapping[str, Cost]):
         try:
             return self._costs[key]
         except KeyError:
-            raise InputError(f"calibration {self.name!r} has no price for {key!r}; {nearest(key, self._costs)}") from None
+            raise InputError(
+                f"calibration {self.name!r} has no price for {key!r}; {nearest(key, self._costs)}"
+            ) from None
 
     def __iter__(self):
         return iter(self._costs)
@@ -102,7 +104,17 @@ def costs_text(costs: Iterable[Cost]) -> str:
     for cost in costs:
         numbers = [f"{cost.in_unit(ns):.6g}" for ns in (cost.value, cost.low, cost.high)]
         writer.writerow(
-            [cost.key, numbers[0], cost.unit, numbers[1], numbers[2], cost.basis, cost.source, cost.locator, cost.conditions]
+            [
+                cost.key,
+                numbers[0],
+                cost.unit,
+                numbers[1],
+                numbers[2],
+                cost.basis,
+                cost.source,
+                cost.locator,
+                cost.conditions,
+            ]
         )
     return out.getvalue()
 

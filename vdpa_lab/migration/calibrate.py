@@ -16,7 +16,15 @@ import numpy as np
 
 from vdpa_lab.library import Calibration, Cost, costs_text, priors
 from vdpa_lab.library.calibration import SHARED
-from vdpa_lab.migration.compare import AS_PRINTED, UNEXPLAINED, Observation, observations, quantity_parts, ratio
+from vdpa_lab.migration.compare import (
+    AS_PRINTED,
+    UNEXPLAINED,
+    Observation,
+    observations,
+    quantity_parts,
+    ratio,
+    reading_testbed,
+)
 from vdpa_lab.model.scenario_file import save_text
 from vdpa_lab.words import InputError
 
@@ -33,12 +41,16 @@ PHYSICAL = (
     "unpin.4k",
     "unpin.thp",
 )
-CONSTANT_WINDOWS = {"svq_switch": "svq_switch", "source_teardown": "source_teardown", "network_outage": "source_teardown"}
+CONSTANT_WINDOWS = {
+    "svq_switch": "svq_switch",
+    "source_teardown": "source_teardown",
+    "network_outage": "source_teardown",
+}
 SOURCES = {"tatulea2024": "tatulea2024mkey"}  # the bibliography's key where it is not the testbed's name
 ROUNDS = 6
 NINETY = 1.645  # half-width of a 90 % interval in standard deviations
 ROW_SIGMA = 0.1  # how well a published row can be expected to hold, relative: unstated hardware and rounding
-ROBUST = 4.0  # misses beyond this many sigmas count linearly: rows that contradict each other cannot both be met
+ROBUST = 4.0  # misses beyond so many sigmas count linearly: rows that contradict each other cannot both be met
 NULL = 1e-3  # a direction whose curvature is this much flatter than the steepest is not determined by the rows
 
 
@@ -58,10 +70,17 @@ class Fit:
 
 
 def save(fit: Fit, folder: Path) -> None:
-    """Write the shared prices and each testbed's constants as the files that `read_calibration` reads."""
-    save_text(costs_text(fit.costs), folder / f"{SHARED}.csv")
-    for testbed, costs in fit.constants.items():
-        save_text(costs_text(costs), folder / f"{testbed}.csv")
+    """Write a fit as the files that `read_calibration` reads: shared prices, and the constants of each testbed.
+
+    A fit of another reading becomes calibrations of its own for the testbeds whose tables are read so.
+    """
+    if fit.reading == AS_PRINTED:
+        save_text(costs_text(fit.costs), folder / f"{SHARED}.csv")
+        for testbed, costs in fit.constants.items():
+            save_text(costs_text(costs), folder / f"{testbed}.csv")
+    for testbed in {row.testbed for row, _ in fit.rows if row.reading == fit.reading != AS_PRINTED}:
+        costs = (*fit.costs, *fit.constants[testbed])
+        save_text(costs_text(costs), folder / f"{reading_testbed(testbed, fit.reading)}.csv")
 
 
 def no_constants(testbed: str) -> tuple[Cost, ...]:
@@ -72,7 +91,15 @@ def no_constants(testbed: str) -> tuple[Cost, ...]:
 
 def _constant(name: str, testbed: str, value: float, low: float, high: float, why: str) -> Cost:
     return Cost(
-        f"{UNEXPLAINED}{name}", value, low, high, "ms", "guess", SOURCES.get(testbed, testbed), "left over by the shared prices", why
+        f"{UNEXPLAINED}{name}",
+        value,
+        low,
+        high,
+        "ms",
+        "guess",
+        SOURCES.get(testbed, testbed),
+        "left over by the shared prices",
+        why,
     )
 
 
@@ -89,7 +116,9 @@ def _coefficients(row: Observation, calibration: Calibration, names: Sequence[st
     return counts, rest
 
 
-def fitted_rows(names: Iterable[str] = (), reading: str = AS_PRINTED, testbeds: Iterable[str] = ()) -> list[Observation]:
+def fitted_rows(
+    names: Iterable[str] = (), reading: str = AS_PRINTED, testbeds: Iterable[str] = ()
+) -> list[Observation]:
     """The rows of use `fitted`; a figure that lacks the reading is taken as printed."""
     testbeds = set(testbeds)
     rows = [each for each in observations(tuple(names)) if each.row.use == "fitted" and each.low is not None]
@@ -129,7 +158,9 @@ def calibrate(names: Iterable[str] = (), reading: str = AS_PRINTED, testbeds: It
 
         def misses(x, counts=counts, rest=rest):
             simulated = counts @ np.exp(x) + rest
-            return np.array([log(ratio(ns, row.low, row.high)) for ns, row in zip(simulated, rows, strict=True)]) / sigma
+            return (
+                np.array([log(ratio(ns, row.low, row.high)) for ns, row in zip(simulated, rows, strict=True)]) / sigma
+            )
 
         def residuals(x, misses=misses):
             return np.concatenate([misses(x), (x[: len(PHYSICAL)] - centre) / spread])
@@ -143,7 +174,9 @@ def calibrate(names: Iterable[str] = (), reading: str = AS_PRINTED, testbeds: It
 def _constants_asked(rows: Iterable[Observation]) -> list[str]:
     """One constant for each testbed and window among the rows."""
     asked = (
-        f"{row.testbed}/{UNEXPLAINED}{CONSTANT_WINDOWS[row.quantity]}" for row in rows if row.quantity in CONSTANT_WINDOWS
+        f"{row.testbed}/{UNEXPLAINED}{CONSTANT_WINDOWS[row.quantity]}"
+        for row in rows
+        if row.quantity in CONSTANT_WINDOWS
     )
     return list(dict.fromkeys(asked))
 
@@ -183,7 +216,9 @@ def _fit(rows, keys, found, misses, values, reading) -> Fit:
             bed, _, name = key.partition("/")
             if bed == testbed:
                 value = values[key]
-                own[name] = replace(own[name], value=value, low=value / half[key], high=value * half[key], conditions=where)
+                own[name] = replace(
+                    own[name], value=value, low=value / half[key], high=value * half[key], conditions=where
+                )
         constants[testbed] = tuple(own.values())
     count = len(rows)
     scale, vectors = np.linalg.eigh(jacobian[:count].T @ jacobian[:count])
@@ -201,7 +236,6 @@ def _row_ratio(row: Observation, calibration: Calibration) -> float:
     return ratio(ns, row.low, row.high)
 
 
-
 def cross_predictions() -> list[tuple[str, Observation, float]]:
     """Fit one set of rows, predict another it never saw: (fitted figures, row, ratio). Leave-one-group-out, not row."""
     result = []
@@ -210,3 +244,10 @@ def cross_predictions() -> list[tuple[str, Observation, float]]:
         for row in fitted_rows(asked):
             result.append((" ".join(known), row, _row_ratio(row, fit.calibration(row.testbed))))
     return result
+
+
+if __name__ == "__main__":
+    import sys
+
+    for each in (AS_PRINTED, "rows 1-2 transposed"):
+        save(calibrate(reading=each), Path(sys.argv[1]))

@@ -1,4 +1,4 @@
-"""Every published value beside the model: what is fitted, what is predicted, and what rests on a constant without mechanism."""
+"""Every published value beside the model: fitted, predicted, and how much rests on a constant without mechanism."""
 
 from __future__ import annotations
 
@@ -43,9 +43,14 @@ def quantity_parts(run: Run, quantity: str) -> tuple[Part, ...]:
     )
 
 
+def reading_testbed(testbed: str, reading: str) -> str:
+    """Name of the calibration that was fitted to another reading of a testbed's tables."""
+    return testbed if reading == AS_PRINTED else f"{testbed}-{reading.replace(' ', '-')}"
+
+
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One published value under one reading, and how to simulate it. low and high in ns; None where none was published."""
+    """One published value under one reading, and how to simulate it; low and high in ns, None if none was published."""
 
     figure: Figure
     row: Row
@@ -59,7 +64,9 @@ class Observation:
         return self.figure.testbed or find_scenario(self.figure.scenario).testbed
 
     def run(self, calibration: Calibration | None = None) -> Run:
-        return run_plan(observed_plan(self.figure.scenario, self.row.assumes), calibration or read_calibration(self.testbed))
+        """The row simulated; by default with the prices fitted to its own reading."""
+        plan = observed_plan(self.figure.scenario, self.row.assumes)
+        return run_plan(plan, calibration or read_calibration(reading_testbed(self.testbed, self.reading)))
 
     def resolution_ns(self) -> float:
         """Half a unit of the last printed digit."""

@@ -6,20 +6,21 @@ from collections.abc import Iterator
 
 from vdpa_lab.migration.plan import Plan, Step
 
-WINDOWS = {"setup-src": ("source", "switch"), "blackout-src": ("source", "stop"), "blackout-dst": ("destination", "start")}
+WINDOWS = {
+    "setup-src": ("source", "switch"),
+    "blackout-src": ("source", "stop"),
+    "blackout-dst": ("destination", "start"),
+}
 
 
 def window_steps(plan: Plan, window: str) -> Iterator[Step]:
-    """The ioctls and messages of one window, in order. A QEMU that re-acks backend features for dirty logging, or reads
-    the configuration space, does so outside of the plan."""
+    """The ioctls and messages of one window, in order.
+
+    What belongs to starting dirty logging, and reads of the configuration space, are not part of a plan.
+    """
     side, path = WINDOWS[window]
-    begun = set()
     for step in plan.steps:
-        if step.path != path or step.lane.side != side:
-            continue
-        if path == "start" and step.op == "SET_VRING_ENABLE":
-            begun.add(step.device)
-        if step.detail and step.lane.kind == "kernel":
+        if step.path == path and step.lane.side == side and step.detail and step.lane.kind == "kernel":
             yield step
 
 

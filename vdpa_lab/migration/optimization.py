@@ -17,6 +17,19 @@ from vdpa_lab.words import InputError, nearest
 
 PACKAGE = "vdpa_lab.migration.optimizations"
 LAYERS = ("kernel", "qemu", "device", "what-if")
+# Presets (names of scenarios) to which an exception to the law that no downtime grows may refer.
+SIM_PRESETS = (
+    "sim-128-1d", "sim-256-1d", "sim-256-1d-2qp", "sim-256-1d-q10", "sim-256-1d-svq", "sim-256-2d",
+)  # fmt: skip
+MLX5_PRESETS = (
+    "eperezma2023", "liu2023", "palmer2025", "palmer2025-128g", "talk", "tatulea2024", "tatulea2024precreate",
+    "tatulea2024vq",
+)  # fmt: skip
+# Presets on which a shorter stop only lays bare how long the destination maps, in the set-up's share.
+MAP_OUTLASTS = dict.fromkeys(
+    ("eperezma2023", "liu2023"),
+    "the destination's map thread outlasts precopy: what the source saves, the set-up waits for it",
+)
 
 
 def knob(default: int, *, low: int, high: int, unit: str) -> Any:

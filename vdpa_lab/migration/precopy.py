@@ -19,7 +19,7 @@ DEVICE_STATE = MIB  # an upper bound for the non-iterable state that the last pa
 
 
 class Iteration(NamedTuple):
-    """One pass: start in ns from the migration's start, bytes of dirty pages then, bytes sent, pages dirtied meanwhile."""
+    """One pass: its start in ns, bytes of dirty pages then, bytes sent, pages dirtied meanwhile."""
 
     start_ns: int
     remaining_bytes: int

@@ -86,7 +86,13 @@ class Run:
             totals: dict[tuple, int] = {}
             for part in self.breakdown(window):
                 lane = part.lane
-                row = (part.op, lane.kind if lane else "", lane.side if lane else "", part.device, self.cost(part.key).basis)
+                row = (
+                    part.op,
+                    lane.kind if lane else "",
+                    lane.side if lane else "",
+                    part.device,
+                    self.cost(part.key).basis,
+                )
                 totals[row] = totals.get(row, 0) + part.ns
             rows += [
                 {"window": window, "label": op, "lane": lane, "side": side, "device": device, "ns": ns, "basis": basis}

@@ -27,7 +27,7 @@ def interval_ns(parts: Iterable[Part], prices: Mapping[str, Cost]) -> tuple[floa
     generator = np.random.default_rng(SEED)
     samples = np.zeros(SAMPLES)
     for key in sorted(totals):
-        cost = prices[key] if key in prices else None
+        cost = prices.get(key)
         if cost is None or not 0 < cost.low < cost.high:
             samples += totals[key]
             continue

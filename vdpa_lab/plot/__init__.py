@@ -1,13 +1,16 @@
 """Pictures: data and Axes in, Axes out. The only floor that imports matplotlib, never its global state."""
 
-from vdpa_lab.plot.downtime import Bar, bar_of, draw_downtime, draw_legend, duration_words, wipe
+from vdpa_lab.plot.downtime import Bar, bar_of, draw_downtime, draw_legend, duration_words
+from vdpa_lab.plot.files import write_figures
 from vdpa_lab.plot.ladder import draw_ladder
-from vdpa_lab.plot.save import save_figure, screen_png, swatch_png
+from vdpa_lab.plot.save import save_figure, swatch_png
+from vdpa_lab.plot.screen import DowntimePicture
 from vdpa_lab.plot.style import FAMILIES, Family, family_of
 
 __all__ = [
     "FAMILIES",
     "Bar",
+    "DowntimePicture",
     "Family",
     "bar_of",
     "draw_downtime",
@@ -16,7 +19,6 @@ __all__ = [
     "duration_words",
     "family_of",
     "save_figure",
-    "screen_png",
     "swatch_png",
-    "wipe",
+    "write_figures",
 ]

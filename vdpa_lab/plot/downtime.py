@@ -72,9 +72,9 @@ def duration_words(ns: float) -> str:
 
 
 def clip_at(lengths: Iterable[float]) -> float:
-    """The length above which bars are cut: the first, from the shortest on, with another CLIP_RATIO times as long next.
+    """The length above which bars are cut: the first, from the shortest, before one CLIP_RATIO times as long.
 
-    Without such a jump the longest; 0 where there is no length at all.
+    Without such a jump it is the longest; 0 where there is no length at all.
     """
     ordered = sorted(length for length in lengths if length > 0)
     jumps = (shorter for shorter, longer in pairwise(ordered) if longer > CLIP_RATIO * shorter)
@@ -91,8 +91,8 @@ def draw_downtime(
 ) -> Axes:
     """Horizontal stacked bars on a linear axis: a group per window, in it a bar per run; give the axes back.
 
-    A bar far longer than the next one of its window ends in a break mark, and its length stands there in words.
-    Grey and hatched: time that rests on a constant without mechanism.
+    A bar far longer than the next one of its window ends in a break mark, and its length stands there in
+    words. Grey and hatched: time that rests on a constant without mechanism.
     """
     groups = [[bar.total(window) for bar in bars] for window in windows]
     totals = [total for group in groups for total in group]
@@ -140,48 +140,41 @@ def _draw_bar(axes, bar, window, row, drawn, span, ink, boxes) -> None:
     total, at = bar.total(window), 0.0
     shrink = drawn[total] / total if total else 1.0
     low, high = row - BAR_HEIGHT / 2, row + BAR_HEIGHT / 2
+    cut = total * shrink - span * 0.035 if shrink < 1 else math.inf
     for name, ns in (bar.windows.get(window) or {}).items():
-        width = ns * shrink
-        boxes.setdefault(name, []).append([(at, low), (at, high), (at + width, high), (at + width, low)])
-        _label_segment(axes, FAMILIES[name], ns / total, at + width / 2, row, width / span)
-        at += width
-    text = (
-        NONE_HERE if bar.windows.get(window) is None else ("→ " if shrink < 1 else "") + duration_words(total)
-    )
+        end = at + ns * shrink
+        boxes.setdefault(name, []).append([(at, low), (at, high), (end, high), (end, low)])
+        _label_segment(axes, FAMILIES[name], ns / total, at, min(end, max(at, cut)), row, span)
+        at = end
+    text = ("→ " if shrink < 1 else "") + duration_words(total)
+    if bar.windows.get(window) is None:
+        text = NONE_HERE
     axes.text(at + span * 0.008, row, text, color=ink, fontsize=FONT_SIZE, va="center", fontweight="bold")
     if shrink < 1:
-        _break_mark(axes, at - span * 0.035, low, high, span)
+        _break_mark(axes, cut, low - 0.08, high + 0.08, span, ink)
 
 
-def _label_segment(axes, family: Family, share_of_bar, x, y, share_of_axes) -> None:
+def _label_segment(axes, family: Family, share_of_bar, left, right, y, span) -> None:
     """The family's short name, with its share of the bar where that fits, too."""
-    room = share_of_axes * axes.figure.get_figwidth() * axes.get_position().width
+    room = (right - left) / span * axes.figure.get_figwidth() * axes.get_position().width
     short = family.title.partition(" (")[0]
     for text in (f"{short} {share_of_bar:.0%}", short):
         if (len(text) + 1) * CHARACTER < room:
-            box = {"facecolor": family.color, "edgecolor": "none", "pad": 0.6} if family.hatch else None
-            axes.text(
-                x,
-                y,
-                text,
-                color=family.label_color,
-                fontsize=FONT_SIZE - 1,
-                va="center",
-                ha="center",
-                bbox=box,
-            )
+            label = axes.text((left + right) / 2, y, text, color=family.label_color, fontsize=FONT_SIZE - 1)
+            label.set(va="center", ha="center")
+            if family.hatch:
+                label.set_bbox({"facecolor": family.color, "edgecolor": "none", "pad": 0.6})
             return
 
 
-def _break_mark(axes, x, low, high, span) -> None:
+def _break_mark(axes, x, low, high, span, ink) -> None:
     slant, gap = span * 0.006, span * 0.007
-    low, high = low - 0.08, high + 0.08
     corners = [(x - slant, low), (x + slant, high), (x + slant + gap, high), (x - slant + gap, low)]
     axes.add_collection(
         PolyCollection([corners], facecolor="white", edgecolor="none", zorder=3), autolim=False
     )
     for shift in (0, gap):
-        axes.plot([x - slant + shift, x + slant + shift], [low, high], color="#333333", lw=1.2, zorder=4)
+        axes.plot([x - slant + shift, x + slant + shift], [low, high], color=ink, lw=1.2, zorder=4)
 
 
 def _dress(axes, ticks, span, rows, ink) -> None:
@@ -202,7 +195,7 @@ def _dress(axes, ticks, span, rows, ink) -> None:
 
 
 def draw_legend(axes: Axes, families: Iterable[str], ink: str = INK, columns: int = 4, **place) -> Axes:
-    """The families in words, in stacking order; below the axes unless `place` (arguments of legend) says otherwise."""
+    """The families in words, in stacking order; below the axes, or where `place` (arguments of legend) says."""
     handles = [swatch(FAMILIES[name]) for name in FAMILIES if name in set(families)]
     place = place or {"loc": "upper center", "bbox_to_anchor": (0.5, -0.08)}
     axes.legend(

@@ -20,10 +20,10 @@ LABEL_WIDTH = 34  # letters of a row's label on one line
 def draw_ladder(axes: Axes, rows: Sequence[Mapping], *, ink: str = INK) -> Axes:
     """Published range and simulated value of each row of a figure, downwards in the order given.
 
-    rows: as `compare_figures` or `vdpa-lab figures --json` give them, all of one figure, reading and unit. Beside
-    each pair stand the ratio (simulated over the nearest published bound), whether the row was fitted, predicted
-    or only shown, and which share rests on a constant without mechanism; that share is grey and hatched.
-    Raises ValueError when units differ or there are no rows.
+    rows: as `compare_figures` or `vdpa-lab figures --json` give them, all of one figure, reading and unit.
+    Beside each pair stand the ratio (simulated over the nearest published bound), whether the row was fitted,
+    predicted or only shown, and which share rests on a constant without mechanism; that share is grey and
+    hatched. Raises ValueError when units differ or there are no rows.
     """
     units = {row["unit"] for row in rows}
     if len(units) != 1:

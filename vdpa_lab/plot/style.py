@@ -17,7 +17,7 @@ OKABE_ITO = {
     "vermillion": "#D55E00",
     "purple": "#CC79A7",
 }
-INK = "#777777"  # 4.2 : 1 or better on both of JupyterLab's backgrounds
+INK = "#7A7A7A"  # as good on JupyterLab's light background as on its dark one: 4.3 : 1
 PAPER_INK = "#222222"
 EDGE = "#808080"
 FONT_SIZE = 8.5

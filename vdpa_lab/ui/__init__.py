@@ -12,9 +12,10 @@ __all__ = ["explore"]
 
 
 def explore(scenario: str | Scenario = "talk") -> Dashboard:
-    """The dashboard of a scenario: a name in data/scenarios, a path, or a Scenario; the last line of a cell shows it.
+    """The dashboard of a scenario: a name in data/scenarios, a path, or a Scenario.
 
-    Run again, it comes back as it was left. Raises ScenarioError or InputError for a scenario that cannot be.
+    As the last line of a cell it is shown; run again, it comes back as it was left. Raises ScenarioError or
+    InputError for a scenario that cannot be.
     """
     # Only here, so that the state can be used and tested without widgets.
     from vdpa_lab.ui.dashboard import open_dashboard

@@ -1,4 +1,4 @@
-"""The controls: fields of the scenario, presets, and a row per optimisation. Built once, then only brought up to date."""
+"""The controls: fields of the scenario, presets, a row per optimisation. Built once, then brought up to date."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from vdpa_lab.migration import Optimization, catalogue
 from vdpa_lab.migration.optimization import LAYERS, knobs_of
 from vdpa_lab.ui import texts
 from vdpa_lab.ui.fields import FIELDS, Field
-from vdpa_lab.ui.state import LabState
+from vdpa_lab.ui.state import COMPARISONS, LabState
 
 Guarded = Callable[[Callable], Callable]
-FREE_TEXT = {"memory", "devices", "queue_pairs", "qemu", "linux"}
 OWN_CHOICE = "Your own choice"
 
 
@@ -54,71 +53,102 @@ class ToggleRow:
         (self.box.add_class if reason else self.box.remove_class)("vdpa-off")
 
 
-class Controls:
-    """Everything on the left."""
+class Choices:
+    """What is on as a whole, and what it is compared with: presets, the ladder, the comparison."""
 
     def __init__(self, state: LabState, guarded: Guarded):
         self.state = state
-        self.fields = {name: self._field(field, guarded) for name, field in FIELDS.items()}
-        self.preset = widgets.Dropdown(description="Preset", layout={"width": "100%"})
-        self.preset.style.description_width = "50px"
+        self.preset = _dropdown("Preset", ())
         self.preset.observe(guarded(self._take_preset), "value")
-        buttons = {
+        self.compare = _dropdown("Compare", [(f"with {title}", key) for key, title in COMPARISONS.items()])
+        self.compare.observe(guarded(lambda change: state.compare(change["new"])), "value")
+        presses = {
             "‹ Step down": lambda _: state.climb(-1),
             "Step up ›": lambda _: state.climb(1),
-            "Reset": lambda _: state.reset(),
+            "Reset all": lambda _: state.reset(),
+            "Keep this run": lambda _: state.keep(),
         }
-        self.buttons = {title: widgets.Button(description=title, layout={"width": "auto"}) for title in buttons}
-        for title, press in buttons.items():
+        self.buttons = {
+            title: widgets.Button(description=title, layout={"width": "auto"}) for title in presses
+        }
+        for title, press in presses.items():
             self.buttons[title].on_click(guarded(press))
-        self.rows = {name: ToggleRow(each, state, guarded) for name, each in catalogue().items()}
-        self.box = self._box()
-        self.show()
+        *ladder, keep = self.buttons.values()
+        rows = [widgets.HBox([widgets.Label("Ladder"), *ladder]), widgets.HBox([self.compare, keep])]
+        self.box = widgets.VBox([self.preset, *(_classed(row, "vdpa-bar") for row in rows)])
 
     def show(self) -> None:
-        """Bring every control up to date with the state."""
-        for name, control in self.fields.items():
-            control.value = FIELDS[name].text(self.state.scenario)
+        """Bring presets and comparison up to date with the state."""
         options = [(preset.title, key) for key, preset in self.state.presets().items()]
         key = self.state.preset()
         options = tuple(options if key else [(OWN_CHOICE, ""), *options])
         if self.preset.options != options:
             self.preset.options = options
         self.preset.value = key
-        for name, why in self.state.reasons().items():
-            self.rows[name].show(why)
+        self.compare.value = self.state.compare_with
 
     def _take_preset(self, change: dict) -> None:
         if change["new"]:
             self.state.use_preset(change["new"])
 
+
+class Controls:
+    """Everything on the left."""
+
+    def __init__(self, state: LabState, guarded: Guarded):
+        self.state = state
+        self.fields = {name: self._field(field, guarded) for name, field in FIELDS.items()}
+        self.choices = Choices(state, guarded)
+        self.rows = {name: ToggleRow(each, state, guarded) for name, each in catalogue().items()}
+        children = [
+            widgets.HTML(texts.section("Scenario")),
+            _classed(widgets.VBox(list(self.fields.values())), "vdpa-fields"),
+            widgets.HTML(texts.section("Optimisations")),
+            self.choices.box,
+            self._list(),
+        ]
+        self.box = _classed(widgets.VBox(children), "vdpa-controls")
+        self.show()
+
+    def show(self) -> None:
+        """Bring every control up to date with the state."""
+        for name, control in self.fields.items():
+            control.value = FIELDS[name].text(self.state.scenario)
+        self.choices.show()
+        for name, why in self.state.reasons().items():
+            self.rows[name].show(why)
+
     def _field(self, field: Field, guarded: Guarded) -> widgets.Widget:
-        about = {"description": field.title, "layout": {"width": "auto"}, "style": {"description_width": "84px"}}
-        value = field.text(self.state.scenario)
-        if field.name in FREE_TEXT:
-            control = widgets.Combobox(value=value, options=field.options, continuous_update=False, **about)
-        else:
-            options = tuple(dict.fromkeys((*field.options, value)))
-            control = widgets.Dropdown(value=value, options=options, **about)
+        value, kind, more = field.text(self.state.scenario), widgets.Combobox, {"continuous_update": False}
+        if field.closed:
+            kind, more = widgets.Dropdown, {}
+        control = kind(
+            value=value,
+            options=field.options,
+            description=field.title,
+            layout={"width": "auto"},
+            style={"description_width": "74px"},
+            **more,
+        )
         control.observe(guarded(lambda change: self.state.edit(field.name, change["new"])), "value")
         return control
 
-    def _box(self) -> widgets.VBox:
-        fields = widgets.VBox(list(self.fields.values()))
-        fields.add_class("vdpa-fields")
-        steps = widgets.HBox([widgets.Label("Ladder"), *self.buttons.values()])
-        steps.add_class("vdpa-bar")
+    def _list(self) -> widgets.VBox:
         children = []
         for layer in LAYERS:
             mine = [row for row in self.rows.values() if row.each.layer == layer]
             if mine:
                 children.append(widgets.HTML(texts.section(texts.LAYERS[layer], len(mine))))
                 children += [row.box for row in mine]
-        listed = widgets.VBox(children)
-        listed.add_class("vdpa-list")
-        titles = {title: widgets.HTML(texts.section(title)) for title in ("Scenario", "Optimisations")}
-        box = widgets.VBox(
-            [titles["Scenario"], fields, titles["Optimisations"], self.preset, steps, listed]
-        )
-        box.add_class("vdpa-controls")
-        return box
+        return _classed(widgets.VBox(children), "vdpa-list")
+
+
+def _dropdown(title: str, options) -> widgets.Dropdown:
+    found = widgets.Dropdown(description=title, options=options, layout={"width": "auto", "flex": "1 1 auto"})
+    found.style.description_width = "60px"
+    return found
+
+
+def _classed(widget: widgets.DOMWidget, name: str) -> widgets.DOMWidget:
+    widget.add_class(name)
+    return widget

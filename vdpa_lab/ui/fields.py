@@ -11,14 +11,18 @@ from vdpa_lab.units import bytes_text, parse_bytes
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field: `path` are the parts of the scenario that have it, `read` turns text into a value (ValueError)."""
+    """One field: `path` are the parts of the scenario that have it, `read` makes a value of text (ValueError).
+
+    options: values to choose from; others can be typed in unless it is `closed`.
+    """
 
     name: str
     title: str
     path: tuple[str, ...]
     attribute: str
     read: Callable[[str], object]
-    options: tuple[str, ...] = ()
+    options: tuple[str, ...]
+    closed: bool = False
 
     def text(self, scenario: Scenario) -> str:
         """The value as it is written."""
@@ -45,7 +49,7 @@ FIELDS = {
     field.name: field
     for field in (
         Field("memory", "Memory", ("guest",), "memory", parse_bytes, SIZES),
-        Field("backing", "Page backing", ("guest",), "backing", str, ("4k", "thp", "2M", "1G")),
+        Field("backing", "Pages", ("guest",), "backing", str, ("4k", "thp", "2M", "1G"), closed=True),
         Field("devices", "Devices", ("device",), "count", _whole, ("1", "2", "4", "8")),
         Field("queue_pairs", "Queue pairs", ("device",), "queue_pairs", _whole, ("1", "2", "4", "8", "16")),
         Field("queue_size", "Queue size", ("device",), "queue_size", _whole, ("128", "256", "512", "1024")),

@@ -1,4 +1,4 @@
-"""Ready-made sets of toggles: nothing, what the versions ship, the scenario's own, and its ladder step by step."""
+"""Ready-made sets of toggles: nothing, what the versions ship, the scenario's own, and its ladder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Preset(NamedTuple):
 
 
 def settle(names: Iterable[str], driver: str) -> tuple[tuple[str, ...], dict[str, str]]:
-    """The toggles that can be on together, and those that drop out of `names`, each with the reason in words."""
+    """The toggles that can be on together, and those that drop out of `names`, with the reasons in words."""
     on, dropped = known(names), {}
     while refused := {name: why for name in on if (why := catalogue()[name].unmet(on, driver))}:
         # One conflict at a time: without its rival the other one may stay.
@@ -32,7 +32,7 @@ def settle(names: Iterable[str], driver: str) -> tuple[tuple[str, ...], dict[str
 
 
 def presets(scenario: Scenario) -> dict[str, Preset]:
-    """The presets of a scenario by key; the ladder adds its own toggles one by one, in the order of its file."""
+    """The presets of a scenario by key; its ladder adds its own toggles one by one, in the order of its file."""
     driver, hosts = scenario.device.driver, scenario.source
     own = default_toggles(scenario) if scenario.optimizations is None else scenario.optimizations
     found = [

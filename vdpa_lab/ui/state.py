@@ -1,4 +1,4 @@
-"""The state behind the dashboard: a scenario, its toggles and knobs, and the runs that follow. Knows no widget."""
+"""The state behind the dashboard: a scenario, its toggles and knobs, the runs that follow. Knows no widget."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def _run(scenario: Scenario, names: tuple[str, ...], knobs: Knobs) -> Run:
 class LabState(HasTraits):
     """What is chosen and what follows from it.
 
-    base: the scenario as it was read; scenario: as edited; on: toggles in catalogue order; knobs: by toggle and name.
-    run, previous, reference: the present run, the one before, and the one it is compared with (compare_with: a key of
-    COMPARISONS). error: what was refused, in words; the last good run stays. notice: what else happened. revision
-    rises by one after each change, when all the rest fits together: views watch it alone.
+    base: the scenario as it was read; scenario: as edited; on: toggles in catalogue order; knobs: by toggle and
+    name. run, previous, reference: the present run, the one before (None at first), and the one to compare with
+    (compare_with: a key of COMPARISONS). error: what was refused, in words; the last good run stays. notice: what
+    else happened. revision rises by one after each change, once all the rest fits together: views watch it alone.
     """
 
     base = Instance(Scenario)
@@ -49,7 +49,7 @@ class LabState(HasTraits):
     knobs = Dict()
     compare_with = Unicode("shipped")
     run = Instance(Run)
-    previous = Instance(Run)
+    previous = Instance(Run, allow_none=True)
     reference = Instance(Run)
     kept = Instance(Run, allow_none=True)
     error = Unicode()
@@ -60,14 +60,14 @@ class LabState(HasTraits):
         own = presets(scenario)["own"].names
         run = _run(scenario, own, {})
         reference = _run(scenario, presets(scenario)["shipped"].names, {})
-        super().__init__(
-            base=scenario, scenario=scenario, on=own, run=run, previous=reference, reference=reference
-        )
+        super().__init__(base=scenario, scenario=scenario, on=own, run=run, reference=reference)
 
     def reasons(self) -> dict[str, str]:
         """Per toggle why it cannot be switched on as things are, in words; "" where it can or is on."""
         driver = self.scenario.device.driver
-        return {name: "" if name in self.on else each.unmet(self.on, driver) for name, each in catalogue().items()}
+        return {
+            name: "" if name in self.on else each.unmet(self.on, driver) for name, each in catalogue().items()
+        }
 
     def set_toggle(self, name: str, value: bool) -> None:
         """Switch a toggle; what cannot stay without it drops out, which the notice says."""
@@ -76,7 +76,9 @@ class LabState(HasTraits):
         if value == (name in self.on):
             return self._quietly()
         if not value:
-            return self._change(on=[other for other in self.on if other != name], cause=f"{each.title} is off")
+            return self._change(
+                on=[other for other in self.on if other != name], cause=f"{each.title} is off"
+            )
         if why := each.unmet(self.on, self.scenario.device.driver):
             return self._refuse(f"{each.title} cannot apply: {why}")
         return self._change(on=(*self.on, name))
@@ -122,7 +124,7 @@ class LabState(HasTraits):
         return next((step for step, names in enumerate(ladder) if not names <= set(self.on)), len(ladder))
 
     def climb(self, steps: int) -> None:
-        """Go up or down the scenario's ladder; below its first step nothing is on, above its last all of it."""
+        """Go up or down the scenario's ladder; below its first step nothing is on, at its top all of it."""
         step = min(max(self.ladder_step() + steps, 0), len(self.presets()) - 3)
         return self.use_preset(f"ladder-{step}" if step else "nothing")
 
@@ -161,7 +163,7 @@ class LabState(HasTraits):
         knobs: Knobs | None = None,
         cause: str = "",
     ) -> None:
-        """Run what is asked for; take it over when it can be run, or else say why not and leave all as it was."""
+        """Run what is asked for and take it over, or say why it cannot be run and leave all as it was."""
         scenario = scenario or self.scenario
         knobs = self.knobs if knobs is None else knobs
         names, dropped = settle(self.on if on is None else on, scenario.device.driver)

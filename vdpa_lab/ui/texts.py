@@ -1,4 +1,4 @@
-"""What the dashboard says, as HTML: every string from outside is escaped here, and nowhere else is HTML made."""
+"""What the dashboard says, as HTML. Nowhere else is HTML made, and here every string is escaped."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ LAYERS = {
     "device": "Device and firmware",
     "what-if": "What if",
 }
-NONE_HERE = "none"
+NONE_HERE = "–"
 
 
 def heading(scenario: Scenario) -> str:
     """Name and size of what is simulated."""
     device = scenario.device
     facts = (
-        f"{format_bytes(scenario.guest.memory)} guest, {device.count} × {device.driver} with {device.queue_pairs} "
-        f"queue pairs, prices of testbed {scenario.testbed}"
+        f"{format_bytes(scenario.guest.memory)} guest, {device.count} × {device.driver} with "
+        f"{device.queue_pairs} queue pairs, prices of testbed {scenario.testbed}"
     )
     return (
         f"<div class='vdpa-head'><b>Where the downtime goes: {escape(scenario.name)}</b>"
@@ -49,10 +49,11 @@ def section(title: str, number: int | None = None) -> str:
 
 def optimization_text(each: Optimization, reason: str) -> str:
     """Effect, status and sources of an optimisation; first of all why it cannot apply, if it cannot."""
-    why = f"<div class='vdpa-why'>Cannot apply: {escape(reason)}</div>" if reason else ""
+    why = f"<div class='vdpa-why'>Cannot apply: {escape(reason)}.</div>" if reason else ""
+    sources = "; ".join(map(source, each.refs))
     return (
-        f"<div class='vdpa-about'>{why}<div>{escape(each.effect)}</div>"
-        f"<div class='vdpa-source'><i>{escape(each.status)}</i> · {'; '.join(map(source, each.refs))}</div></div>"
+        f"<div class='vdpa-about'>{why}<div>{escape(each.effect)}</div><div class='vdpa-source'>"
+        f"<code>{escape(each.name)}</code> · <i>{escape(each.status)}</i> · {sources}</div></div>"
     )
 
 
@@ -68,7 +69,8 @@ def source(key: str) -> str:
 def status(error: str, notice: str, summary: str) -> str:
     """The line that is always in sight."""
     if error:
-        return f"<div role='alert' class='vdpa-error'><b>Refused.</b> {escape(error)} <i>The last good run stays.</i></div>"
+        words = f"<b>Refused.</b> {escape(error)} <i>The last good run stays.</i>"
+        return f"<div role='alert' class='vdpa-error'>{words}</div>"
     return f"<div role='status'>{escape(notice)} {escape(summary)}</div>"
 
 
@@ -87,8 +89,8 @@ def difference(now: int | None, then: int | None) -> str:
 def rests_on(run: Run, window: str) -> str:
     """On which grade of numbers a window rests, in percent."""
     shares = run.share_by_basis(window)
-    said = [f"{shares[basis]:.0%} {basis}" for basis in BASES if shares.get(basis, 0) >= 0.005]
-    return f"rests on {', '.join(said)} numbers" if said else ""
+    said = [f"{shares[basis]:.0%} on {basis}" for basis in BASES if shares.get(basis, 0) >= 0.005]
+    return f"rests {', '.join(said)}" if said else ""
 
 
 def summary(run: Run, reference: Run, name: str) -> str:
@@ -99,22 +101,24 @@ def summary(run: Run, reference: Run, name: str) -> str:
     return f"Network outage now {duration_words(now)}; {difference(now, then)} against {name}."
 
 
-def totals(run: Run, previous: Run, reference: Run, name: str) -> str:
+def totals(run: Run, previous: Run | None, reference: Run, name: str) -> str:
     """Every window of the three runs in words, and what it rests on."""
-    head = ("window", name, "previous", "now", f"now against {name}", "now against previous")
+    head = ("Window", name, "previous", "now", f"against {name}", "against previous")
     rows = []
     for window in TOTALS:
-        lengths = [each.windows[window] for each in (reference, previous, run)]
+        lengths = [each.windows[window] if each else None for each in (reference, previous, run)]
         cells = [f"<td>{NONE_HERE if ns is None else escape(duration_words(ns))}</td>" for ns in lengths]
         cells += [f"<td>{difference(lengths[2], then)}</td>" for then in lengths[:2]]
         title = escape(WINDOWS[window].title)
         meaning, basis = escape(WINDOWS[window].meaning), escape(rests_on(run, window))
         rows.append(
-            f"<tr data-window='{window}'><th scope='row' title='{meaning}'>{title}"
-            f"<div class='vdpa-basis'>{basis}</div></th>{''.join(cells)}</tr>"
+            f"<tr data-window='{window}'><th scope='row' title='{meaning}'>{title}</th>{''.join(cells)}</tr>"
+            f"<tr class='vdpa-basis'><td colspan='{len(head)}'>{basis}</td></tr>"
         )
     header = "".join(f"<th scope='col'>{escape(each)}</th>" for each in head)
-    return f"<table class='vdpa-totals'><thead><tr>{header}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    return (
+        f"<table class='vdpa-totals'><thead><tr>{header}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    )
 
 
 def legend(bars: list[Bar]) -> str:

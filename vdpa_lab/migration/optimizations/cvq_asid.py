@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from vdpa_lab.migration.builder import beside, in_asid, rebuilds
-from vdpa_lab.migration.optimization import Optimization
+from vdpa_lab.migration.optimization import SIM_PRESETS, Optimization
 from vdpa_lab.migration.plan import Plan
 from vdpa_lab.migration.vhost import CVQ_ASID, CVQ_GROUP
 
@@ -28,6 +28,10 @@ class CvqAsid(Optimization):
     refs: ClassVar = ("linux", "qemu")
     removes: ClassVar = ("set_map.*", "mlx5.*")
     adds: ClassVar = ("vhost.ioctl", "mlx5.*")
+    slower: ClassVar = dict.fromkeys(
+        SIM_PRESETS,
+        "two more calls a device; mapped before guest memory, the CVQ costs as little in its address space",
+    )
 
     def rewrite(self, plan: Plan) -> Plan:
         if plan.scenario.device.svq == "on" or plan.select(op="SET_GROUP_ASID", caller="vhost_vdpa_net_cvq_start"):

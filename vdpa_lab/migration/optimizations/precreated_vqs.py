@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from vdpa_lab.migration.builder import beside
-from vdpa_lab.migration.optimization import Optimization
+from vdpa_lab.migration.optimization import MLX5_PRESETS, Optimization
 from vdpa_lab.migration.plan import Plan, Step, Work
 
 DEFAULT_VQ_SIZE = 256  # MLX5V_DEFAULT_VQ_SIZE: virtqueues of another size are created again
@@ -26,10 +26,11 @@ class PrecreatedVqs(Optimization):
     drivers: ClassVar = ("mlx5",)
     removes: ClassVar = ()
     adds: ClassVar = ("mlx5.command",)
-    slower: ClassVar = {
-        "*": "each reset creates the virtqueues again, also on a source that will not use them; with another ring size "
-        "DRIVER_OK destroys and creates them once more"
-    }
+    slower: ClassVar = dict.fromkeys(
+        MLX5_PRESETS,
+        "each reset creates the virtqueues again, also on a source that will not use them; with another ring "
+        "size DRIVER_OK destroys and creates them once more",
+    )
 
     def rewrite(self, plan: Plan) -> Plan:
         if plan.select(path="init", op="CREATE_VQ") or not plan.select(path="start", op="CREATE_VQ"):

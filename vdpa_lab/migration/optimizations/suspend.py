@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from vdpa_lab.migration.builder import beside
-from vdpa_lab.migration.optimization import Optimization
+from vdpa_lab.migration.optimization import MLX5_PRESETS, SIM_PRESETS, Optimization
 from vdpa_lab.migration.plan import Plan, Step
 
 
@@ -22,9 +22,10 @@ class Suspend(Optimization):
     refs: ClassVar = ("linux", "qemu")
     removes: ClassVar = ("vhost.ioctl", "set_map.*", "mlx5.*")
     adds: ClassVar = ("vhost.ioctl", "set_map.*", "mlx5.*")
-    slower: ClassVar = {
-        "*": "what it buys is correct ring state: the shadow rings are then unmapped while all RAM is still mapped"
-    }
+    slower: ClassVar = dict.fromkeys(
+        SIM_PRESETS + MLX5_PRESETS,
+        "what it buys is correct ring state; shadow rings are then unmapped while all RAM is mapped",
+    )
 
     def rewrite(self, plan: Plan) -> Plan:
         before, moves, drops = {}, {}, []

@@ -1,0 +1,81 @@
+"""The dashboard: controls and results over one state, and a wrapper that lets no handler fail unseen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+
+import ipywidgets as widgets
+
+from vdpa_lab.model import Scenario
+from vdpa_lab.ui import texts
+from vdpa_lab.ui.controls import Controls
+from vdpa_lab.ui.guard import ROOT, guard, looks
+from vdpa_lab.ui.results import Results
+from vdpa_lab.ui.state import LabState, session
+
+
+class Dashboard(widgets.VBox):
+    """The root widget. `state` is what it shows, `failures` what its handlers raised."""
+
+    def __init__(self, state: LabState):
+        self.state = state
+        self.failures: list[Exception] = []
+        self._showing = False
+        self.controls = Controls(state, self.guarded)
+        self.results = Results(state)
+        self.head = widgets.HTML()
+        columns = widgets.HBox([self.controls.box, self.results.box])
+        columns.add_class("vdpa-columns")
+        super().__init__([looks(), self.head, columns, guard()])
+        self.add_class(ROOT)
+        self.show()
+        state.observe(self.guarded(lambda _: self.show()), "revision")
+
+    @property
+    def run(self):
+        """The run that is shown, for further work in the notebook."""
+        return self.state.run
+
+    def show(self) -> None:
+        """Bring controls and results up to date with the state."""
+        self._showing = True
+        try:
+            self.head.value = texts.heading(self.state.scenario)
+            self.controls.show()
+            self.results.show()
+        finally:
+            self._showing = False
+
+    def guarded(self, handler: Callable) -> Callable:
+        """The handler, deaf while the dashboard moves the controls itself; what it raises is shown and kept.
+
+        Without this an exception in a callback would go to a log that nobody has open.
+        """
+
+        @wraps(handler)
+        def wrapped(*args):
+            if self._showing:
+                return
+            try:
+                handler(*args)
+            except Exception as error:
+                self.failures.append(error)
+                said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+                self.results.status.value = texts.status(said, "", "")
+
+        return wrapped
+
+
+_OPEN: dict[str, Dashboard] = {}
+
+
+def open_dashboard(scenario: str | Scenario) -> Dashboard:
+    """The dashboard of a scenario; the one that is open already when its state is still the same."""
+    state = session(scenario)
+    name = state.base.name
+    shown = _OPEN.get(name)
+    # A closed widget has no channel any more and cannot be shown again.
+    if shown is None or shown.state is not state or shown.comm is None:
+        shown = _OPEN[name] = Dashboard(state)
+    return shown
