@@ -17,7 +17,7 @@ _PUBLIC = {
     "Scenario": "vdpa_lab.model",
     "simulate": "vdpa_lab.migration",
     "plan": "vdpa_lab.migration",
-    "compare_figures": "vdpa_lab.migration",
+    "compare_figures": "vdpa_lab.migration.compare",
     "catalogue": "vdpa_lab.migration",
     "read_calibration": "vdpa_lab.library",
     "draw_downtime": "vdpa_lab.plot",

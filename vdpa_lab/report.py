@@ -136,7 +136,8 @@ def figures_text(rows: Sequence[dict[str, Any]]) -> Iterable[str]:
         if row["figure"] == "V14" and row["interval"]:
             low, high = row["interval"]
             yield (
-                f"The talk, {row['row']}: {row['simulated']:.3g} {row['unit']} (90 % {low:.3g} – {high:.3g}), never fitted; "
+                f"The talk, {row['row']}: {row['simulated']:.3g} {row['unit']} (90 % {low:.3g} – {high:.3g}), "
+                "never fitted; "
                 f"{row['residual_constant']:.0%} of it is a constant without mechanism"
             )
 

@@ -56,7 +56,7 @@ NULL = 1e-3  # a direction whose curvature is this much flatter than the steepes
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """The fitted prices with 90 % intervals, per row the ratio reached, and directions that the rows do not determine."""
+    """Fitted prices with 90 % intervals, per row the ratio reached, and directions that the rows leave open."""
 
     costs: tuple[Cost, ...]
     constants: dict[str, tuple[Cost, ...]]

@@ -81,7 +81,7 @@ def observed_plan(scenario: str, names: tuple[str, ...]):
 
 
 def observations(names: Iterable[str] = ()) -> Iterator[Observation]:
-    """Every row of the named figures (all of them by default), in each reading. Raises InputError for a name unknown."""
+    """Every row of the named figures (default: all), in each reading. Raises InputError for an unknown name."""
     figures = {figure.name: figure for figure in read_figures()}
     for name in names:
         if name not in figures:

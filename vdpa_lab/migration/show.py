@@ -16,7 +16,7 @@ Row = tuple[str, str, str, str, str, str]
 
 
 def _rows(plan: Plan) -> list[Row]:
-    """One row a step, in the order of the plan; repeated names of one host's device and path are told by order."""
+    """One row a step, in the order of the plan."""
     rows = []
     for step, (work, _) in zip(plan.steps, account(plan), strict=True):
         lane = step.lane
@@ -52,7 +52,7 @@ def plan_text(plan: Plan) -> str:
 
 
 def plan_diff(a: Plan, b: Plan) -> str:
-    """What `a` has and `b` has not (-), and the reverse (+), host by host; then how the totals of work change.
+    """What only `a` has (-) and what only `b` has (+), host by host; then how the totals of work change.
 
     A step that is in both in the same order is left out, whatever it waits for.
     """

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 
-from vdpa_lab.plot.style import FAMILIES, FONT_SIZE, INK, Family, family_of, look, swatch
+from vdpa_lab.plot.style import FAMILIES, FONT_SIZE, PAPER_INK, Family, family_of, look, swatch
 from vdpa_lab.timeline import WINDOWS, Part
 from vdpa_lab.units import MS, SECOND, format_duration
 
@@ -86,7 +86,7 @@ def draw_downtime(
     bars: Sequence[Bar],
     windows: Sequence[str] = SHOWN_WINDOWS,
     *,
-    ink: str = INK,
+    ink: str = PAPER_INK,
     legend: bool = True,
 ) -> Axes:
     """Horizontal stacked bars on a linear axis: a group per window, in it a bar per run; give the axes back.
@@ -194,8 +194,8 @@ def _dress(axes, ticks, span, rows, ink) -> None:
         spine.set_color(ink)
 
 
-def draw_legend(axes: Axes, families: Iterable[str], ink: str = INK, columns: int = 4, **place) -> Axes:
-    """The families in words, in stacking order; below the axes, or where `place` (arguments of legend) says."""
+def draw_legend(axes: Axes, families: Iterable[str], ink: str = PAPER_INK, columns: int = 4, **place) -> Axes:
+    """The families in words, in stacking order; below the axes, or where `place` (for legend) says."""
     handles = [swatch(FAMILIES[name]) for name in FAMILIES if name in set(families)]
     place = place or {"loc": "upper center", "bbox_to_anchor": (0.5, -0.08)}
     axes.legend(

@@ -12,8 +12,10 @@ from vdpa_lab import __version__
 from vdpa_lab.plot.ladder import draw_ladder
 from vdpa_lab.plot.save import save_figure
 
-COLUMNS = ("figure", "row", "reading", "quantity", "unit", "published_low", "published_high", "simulated", "simulated_low",
-           "simulated_high", "ratio", "use", "residual_constant", "scenario", "assumes", "source")  # fmt: skip
+COLUMNS = (
+    "figure", "row", "reading", "quantity", "unit", "published_low", "published_high", "simulated", "simulated_low",
+    "simulated_high", "ratio", "use", "residual_constant", "scenario", "assumes", "source",
+)  # fmt: skip
 ROW_HEIGHT, WIDTH = 0.62, 9.5  # inches
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from vdpa_lab.plot.style import EDGE, FAMILIES, FONT_SIZE, INK, OKABE_ITO, look, swatch
+from vdpa_lab.plot.style import EDGE, FAMILIES, FONT_SIZE, OKABE_ITO, PAPER_INK, look, swatch
 
 # How a published row was used decides its colour; the words stand beside it as well.
 USE_COLORS = {"fitted": OKABE_ITO["sky"], "predicted": OKABE_ITO["green"], "shown": OKABE_ITO["yellow"]}
@@ -17,7 +17,7 @@ HEIGHT = 0.34
 LABEL_WIDTH = 34  # letters of a row's label on one line
 
 
-def draw_ladder(axes: Axes, rows: Sequence[Mapping], *, ink: str = INK) -> Axes:
+def draw_ladder(axes: Axes, rows: Sequence[Mapping], *, ink: str = PAPER_INK) -> Axes:
     """Published range and simulated value of each row of a figure, downwards in the order given.
 
     rows: as `compare_figures` or `vdpa-lab figures --json` give them, all of one figure, reading and unit.

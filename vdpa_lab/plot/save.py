@@ -32,7 +32,7 @@ def save_figure(
     """Write the figure as the format that the name ends in; give the path.
 
     title and description go into the file: what is shown, of which scenario, with which version. Exports are
-    white; draw for them with PAPER_INK. Raises ValueError for another format, OSError if it cannot be written.
+    white. Raises ValueError for another format, OSError if it cannot be written.
     """
     path = Path(path)
     form = path.suffix.lstrip(".").lower()

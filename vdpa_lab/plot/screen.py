@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from vdpa_lab.plot.downtime import SHOWN_WINDOWS, Bar, draw_downtime, wipe
 from vdpa_lab.plot.save import screen_png
+from vdpa_lab.plot.style import INK
 
 WIDTH, HEIGHT = 700, 420  # CSS pixels
 SCALE = 1.5  # picture pixels per CSS pixel: sharp on dense screens, and still quick
@@ -29,5 +30,5 @@ class DowntimePicture:
     def png(self, bars: Sequence[Bar]) -> bytes:
         """The bars as a transparent PNG of WIDTH x HEIGHT times SCALE pixels."""
         for axes, window in zip(self.axes, self.windows, strict=True):
-            draw_downtime(wipe(axes), bars, [window], legend=False)
+            draw_downtime(wipe(axes), bars, [window], ink=INK, legend=False)
         return screen_png(self.figure, SCALE)

@@ -18,7 +18,7 @@ OKABE_ITO = {
     "purple": "#CC79A7",
 }
 INK = "#7A7A7A"  # as good on JupyterLab's light background as on its dark one: 4.3 : 1
-PAPER_INK = "#222222"
+PAPER_INK = "#222222"  # for white faces: files, and figures shown as they are
 EDGE = "#808080"
 FONT_SIZE = 8.5
 

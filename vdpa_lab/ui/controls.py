@@ -1,4 +1,4 @@
-"""The controls: fields of the scenario, presets, a row per optimisation. Built once, then brought up to date."""
+"""The controls: fields of the scenario, presets, a row per optimisation. Built once, then kept up to date."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Choices:
         self.state = state
         self.preset = _dropdown("Preset", ())
         self.preset.observe(guarded(self._take_preset), "value")
-        self.compare = _dropdown("Compare", [(f"with {title}", key) for key, title in COMPARISONS.items()])
+        self.compare = _dropdown("Compare with", [(title, key) for key, title in COMPARISONS.items()])
         self.compare.observe(guarded(lambda change: state.compare(change["new"])), "value")
         presses = {
             "‹ Step down": lambda _: state.climb(-1),
@@ -127,7 +127,7 @@ class Controls:
             options=field.options,
             description=field.title,
             layout={"width": "auto"},
-            style={"description_width": "74px"},
+            style={"description_width": "78px"},
             **more,
         )
         control.observe(guarded(lambda change: self.state.edit(field.name, change["new"])), "value")
@@ -145,7 +145,7 @@ class Controls:
 
 def _dropdown(title: str, options) -> widgets.Dropdown:
     found = widgets.Dropdown(description=title, options=options, layout={"width": "auto", "flex": "1 1 auto"})
-    found.style.description_width = "60px"
+    found.style.description_width = "82px"
     return found
 
 

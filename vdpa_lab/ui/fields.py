@@ -11,7 +11,7 @@ from vdpa_lab.units import bytes_text, parse_bytes
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field: `path` are the parts of the scenario that have it, `read` makes a value of text (ValueError).
+    """One field: `path` are the parts of the scenario that have it, `read` makes a value of text.
 
     options: values to choose from; others can be typed in unless it is `closed`.
     """

@@ -7,8 +7,8 @@ import ipywidgets as widgets
 ROOT = "vdpa-root"
 
 # JupyterLab takes single keys typed on a checkbox, slider or button for commands: "d d" deletes the cell. The
-# widgets also lack what a screen reader asks for: names of slider handles, a text for the picture, a status that is
-# announced. And "Run all" ends at the last cell: a dashboard that is new and out of sight is brought into view, once.
+# widgets also lack what a screen reader asks for: names of slider handles, a text for the picture, a status that
+# is announced. And "Run all" ends at the last cell: a dashboard that is new and out of sight is fetched, once.
 GUARD_JS = """(function arm(n) {
   const roots = [...document.querySelectorAll('.vdpa-root')];
   if (!roots.some(r => !r.dataset.vdpaGuard) && n < 100) return setTimeout(() => arm(n + 1), 50);
@@ -34,7 +34,8 @@ GUARD_JS = """(function arm(n) {
     fix();
     let idle = true;
     const stop = () => { idle = false; };
-    ['wheel', 'pointerdown', 'keydown'].forEach(k => window.addEventListener(k, stop, {once: true, capture: true}));
+    for (const k of ['wheel', 'pointerdown', 'keydown'])
+      window.addEventListener(k, stop, {once: true, capture: true});
     setTimeout(() => {
       const box = r.getBoundingClientRect();
       if (idle && (box.bottom < 200 || box.top > window.innerHeight - 200)) r.scrollIntoView();
@@ -57,7 +58,8 @@ CSS = """
   color: var(--vdpa-quiet); text-transform: uppercase; letter-spacing: .05em}
 .vdpa-root .vdpa-fields {display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 0 8px}
 .vdpa-root .vdpa-bar {flex-flow: row wrap; align-items: center; gap: 0 4px; overflow: visible}
-.vdpa-root .vdpa-bar .widget-label {width: 60px; text-align: right; padding-right: 4px}
+.vdpa-controls :is(.widget-label, .widget-label-basic) {text-align: left}
+.vdpa-root .vdpa-bar > .widget-label {width: 82px}
 .vdpa-root .vdpa-list {display: block; height: 545px; overflow-y: auto; padding: 0 8px; margin-top: 4px;
   border: 1px solid var(--jp-border-color2, #ccc); border-radius: 4px}
 .vdpa-root .vdpa-row {display: block; overflow: visible; padding: 4px 0 5px; margin: 0;
@@ -81,9 +83,10 @@ CSS = """
   font-size: 11.5px}
 .vdpa-legend li {display: flex; align-items: center; gap: 5px; margin: 0}
 .vdpa-legend img {width: 24px; height: 12px}
-.vdpa-root table.vdpa-totals {border-collapse: collapse; font-size: 12px; width: 100%; margin: 2px 0 0; border: 0}
-.vdpa-root .vdpa-totals :is(th, td) {padding: 2px 8px 0 0; text-align: right; white-space: nowrap; background: none;
-  font-variant-numeric: tabular-nums; color: var(--jp-ui-font-color1, #222)}
+.vdpa-root table.vdpa-totals {border-collapse: collapse; font-size: 12px; width: 100%;
+  margin: 2px 0 0; border: 0}
+.vdpa-root .vdpa-totals :is(th, td) {padding: 2px 8px 0 0; text-align: right; white-space: nowrap;
+  background: none; font-variant-numeric: tabular-nums; color: var(--jp-ui-font-color1, #222)}
 .vdpa-root .vdpa-totals th:first-child {text-align: left; font-weight: 600}
 .vdpa-root .vdpa-totals tbody td:nth-child(4) {font-weight: 700}
 .vdpa-root .vdpa-totals .vdpa-basis td {text-align: left; font-size: 11px; padding: 0 0 2px; font-weight: 400;
@@ -99,7 +102,7 @@ def looks() -> widgets.HTML:
 
 
 def guard() -> widgets.Output:
-    """Arms the page whenever a view of the dashboard appears; part of the tree, so no second display is needed."""
+    """Arms the page whenever a view of the dashboard appears; part of the tree, nothing else is displayed."""
     script = {"output_type": "display_data", "data": {"application/javascript": GUARD_JS}, "metadata": {}}
     return _hidden(widgets.Output(outputs=(script,)))
 

@@ -32,7 +32,7 @@ def settle(names: Iterable[str], driver: str) -> tuple[tuple[str, ...], dict[str
 
 
 def presets(scenario: Scenario) -> dict[str, Preset]:
-    """The presets of a scenario by key; its ladder adds its own toggles one by one, in the order of its file."""
+    """The presets of a scenario by key; its ladder adds its own toggles one by one, in its file's order."""
     driver, hosts = scenario.device.driver, scenario.source
     own = default_toggles(scenario) if scenario.optimizations is None else scenario.optimizations
     found = [

@@ -1,4 +1,4 @@
-"""The state behind the dashboard: a scenario, its toggles and knobs, the runs that follow. Knows no widget."""
+"""The state behind the dashboard: a scenario, its toggles and knobs, what follows. Knows no widget."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def _run(scenario: Scenario, names: tuple[str, ...], knobs: Knobs) -> Run:
 class LabState(HasTraits):
     """What is chosen and what follows from it.
 
-    base: the scenario as it was read; scenario: as edited; on: toggles in catalogue order; knobs: by toggle and
-    name. run, previous, reference: the present run, the one before (None at first), and the one to compare with
-    (compare_with: a key of COMPARISONS). error: what was refused, in words; the last good run stays. notice: what
-    else happened. revision rises by one after each change, once all the rest fits together: views watch it alone.
+    base: the scenario as it was read; scenario: as edited; on: toggles in catalogue order; knobs: by toggle
+    and name. run, previous, reference: the present run, the one before (None at first), the one to compare with
+    (compare_with: a key of COMPARISONS). error: what was refused, in words; the last good run stays. notice:
+    what else happened. revision rises by one after each change, once all the rest fits: views watch it alone.
     """
 
     base = Instance(Scenario)

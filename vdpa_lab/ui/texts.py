@@ -26,6 +26,7 @@ LAYERS = {
     "device": "Device and firmware",
     "what-if": "What if",
 }
+VISIBLE = 0.002  # of a bar: about a pixel
 NONE_HERE = "–"
 
 
@@ -82,7 +83,8 @@ def difference(now: int | None, then: int | None) -> str:
         return "no change"
     ms = (now - then) / MS
     digits = 0 if abs(ms) >= 1000 else 1 if abs(ms) >= 10 else 3
-    percent = f" ({(now - then) / then:+.1%})" if then else ""
+    share = (now - then) / then if then else 0
+    percent = f" ({share:+.{1 if abs(share) < 0.1 else 0}%})" if share else ""
     return f"{ms:+,.{digits}f} ms{percent}".replace("-", "−")
 
 
@@ -103,7 +105,7 @@ def summary(run: Run, reference: Run, name: str) -> str:
 
 def totals(run: Run, previous: Run | None, reference: Run, name: str) -> str:
     """Every window of the three runs in words, and what it rests on."""
-    head = ("Window", name, "previous", "now", f"against {name}", "against previous")
+    head = ("Window", name, "previous", "now", f"vs. {name}", "vs. previous")
     rows = []
     for window in TOTALS:
         lengths = [each.windows[window] if each else None for each in (reference, previous, run)]
@@ -123,7 +125,13 @@ def totals(run: Run, previous: Run | None, reference: Run, name: str) -> str:
 
 def legend(bars: list[Bar]) -> str:
     """The families that the figure shows, each with its colour and hatch."""
-    used = {name for bar in bars for parts in bar.windows.values() for name in parts or ()}
+    used = {
+        name
+        for bar in bars
+        for window, parts in bar.windows.items()
+        for name, ns in (parts or {}).items()
+        if ns >= VISIBLE * bar.total(window)
+    }
     items = [
         f"<li><img alt='' src='data:image/png;base64,{base64.b64encode(swatch_png(name)).decode()}'>"
         f"{escape(family.title)}</li>"
