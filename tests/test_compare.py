@@ -4,8 +4,9 @@ import pytest
 
 from vdpa_lab.library import BASES, bibliography, priors, read_calibration
 from vdpa_lab.library import testbed_names as names_of_testbeds
-from vdpa_lab.migration.calibrate import PHYSICAL, calibrate, cross_predictions, save
+from vdpa_lab.migration.calibrate import PHYSICAL, calibrate, save
 from vdpa_lab.migration.compare import compare_figures, observations, quantity_parts, ratio
+from vdpa_lab.migration.crosscheck import cross_predictions
 from vdpa_lab.words import InputError
 
 FACTOR = 1.5

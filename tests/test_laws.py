@@ -8,14 +8,14 @@ import os
 import re
 from dataclasses import replace
 from fnmatch import fnmatch
-from functools import lru_cache
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 
 import pytest
 
 from vdpa_lab.library import bibliography
-from vdpa_lab.machine.iotlb import Map
+from vdpa_lab.machine.iotlb import Map, Unmap
 from vdpa_lab.migration import PlanError, catalogue, default_toggles, plan, refusals, simulate
 from vdpa_lab.migration.account import _steady_state
 from vdpa_lab.migration.baseline import baseline
@@ -46,8 +46,8 @@ def small(name, *, count=2, pairs=2, memory=5 * GIB, **device):
     return replace(scenario, guest=guest, device=alike)
 
 
-# Every driver, both versions' order of calls, one and several devices and queue pairs, x-svq=on, a ring size that
-# pre-created virtqueues do not fit, VGA, no control virtqueue.
+# Every driver, both versions' order of calls, one and several devices and queue pairs, x-svq=on, a ring size
+# that pre-created virtqueues do not fit, VGA, no control virtqueue.
 SCENARIOS = {
     "talk": small("talk"),
     "liu2023": small("liu2023", count=1),
@@ -65,9 +65,9 @@ SCENARIOS = {
 }
 
 
-@lru_cache(maxsize=None)
+@cache
 def with_needs(*names):
-    """The toggles with what each needs, in catalogue order; None when the needs of one conflict with another."""
+    """The toggles with what each needs, in catalogue order; None when needs conflict."""
     on, todo = set(names), list(names)
     while todo:
         for need in CATALOGUE[todo.pop()].requires:
@@ -86,7 +86,7 @@ def conflict(a, b):
 
 
 def possible(names, driver):
-    """The toggles with their needs where they can apply; else None, once each refusal was found to be in words."""
+    """The toggles with their needs; None where they cannot apply, which then is refused in words."""
     on = with_needs(*names)
     if on is None:
         return None
@@ -120,7 +120,7 @@ def canonical(a_plan):
     return {step.name: step._replace(after=tuple(sorted(step.after))) for step in a_plan}
 
 
-@lru_cache(maxsize=None)
+@cache
 def totals(scenario, on):
     return work_totals(plan(scenario, on))
 
@@ -135,7 +135,8 @@ def test_it_says_who_it_is(name):
     assert all(isinstance(text, str) and text for text in (one.name, one.title, one.effect, one.status))
     assert one.name == name
     assert one.layer in LAYERS
-    assert one.refs and set(one.refs) <= set(bibliography())
+    assert one.refs
+    assert set(one.refs) <= set(bibliography())
     needs = {each for need in one.requires for each in ((need,) if isinstance(need, str) else need)}
     assert needs | set(one.after) | set(one.conflicts) <= set(CATALOGUE)
     assert all(one.conflicts.values())
@@ -161,7 +162,9 @@ def test_what_cannot_apply_is_refused_in_words(driver):
             with pytest.raises(InputError, match=f"{name} cannot apply: needs "):
                 plan(scenario, [name])
         for other, why in one.conflicts.items():
-            with pytest.raises(InputError, match=re.escape(f"{name} cannot apply: conflicts with {other}: {why}")):
+            with pytest.raises(
+                InputError, match=re.escape(f"{name} cannot apply: conflicts with {other}: {why}")
+            ):
                 plan(scenario, [name, other])
 
 
@@ -196,7 +199,7 @@ def test_alone(name, scenario):
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_in_pairs(name, scenario):
-    driver, tried = scenario.device.driver, 0
+    driver = scenario.device.driver
     for other in list(CATALOGUE)[list(CATALOGUE).index(name) + 1 :]:
         on = possible([name, other], driver)
         if on is None:
@@ -204,7 +207,6 @@ def test_in_pairs(name, scenario):
             other_driver = any(driver not in CATALOGUE[each].drivers for each in (name, other))
             assert needs_clash or other_driver or conflict(name, other), (name, other)
             continue
-        tried += 1
         keeps_the_laws(scenario, on, {name, other})
         if not (comes_after(name, other) or comes_after(other, name)):
             one, two = (
@@ -212,7 +214,6 @@ def test_in_pairs(name, scenario):
             )
             # 5. Order does not matter, or is declared.
             assert one.steps == two.steps or canonical(one) == canonical(two), (name, other)
-    assert tried or driver not in CATALOGUE[name].drivers or name == list(CATALOGUE)[-1]
 
 
 def keeps_the_laws(scenario, on, named):
@@ -266,7 +267,7 @@ def test_downtime_does_not_grow(name):
     scenario = find_scenario(name)
     if scenario.device.count > 2:  # devices are served in series: two of them tell what four would
         scenario = replace(scenario, device=replace(scenario.device, count=2))
-    windows = lru_cache(lambda on: simulate(scenario, on).windows)
+    windows = cache(lambda on: simulate(scenario, on).windows)
 
     for each, one in CATALOGUE.items():
         beside = [other for other in default_toggles(scenario) if other != each and not conflict(each, other)]
@@ -287,11 +288,11 @@ def test_downtime_does_not_grow(name):
 
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_its_plan_reads_as_recorded(name):
-    scenario = SCENARIOS["liu2023"]
+    scenario = small("liu2023", count=1, pairs=1)
     on = with_needs(name, *(ALWAYS - {name}))
     off = tuple(each for each in on if each != name)
     off = tuple(each for each in off if each not in refusals(off, "mlx5"))
-    head = f"# {name} on {scenario.name}, one device; on in both plans: {', '.join(off)}\n"
+    head = f"# {name} on {scenario.name}, one device of one queue pair; on in both plans: {', '.join(off)}\n"
     text = head + plan_diff(plan(scenario, off), plan(scenario, (*off, name)))
     path = GOLDEN / f"{name}.txt"
     if REGENERATE:
@@ -315,7 +316,10 @@ def test_breakdowns_sum_to_their_windows(scenario):
             continue
         run = simulate(scenario, on)
         for window in WINDOWS:
-            assert sum(part.ns for part in run.breakdown(window)) == (run.windows[window] or 0), (name, window)
+            assert sum(part.ns for part in run.breakdown(window)) == (run.windows[window] or 0), (
+                name,
+                window,
+            )
             assert all(part.ns > 0 for part in run.breakdown(window))
 
 
@@ -345,12 +349,6 @@ def test_the_check_finds_a_step_that_waits_for_nothing(order):
     assert found, "no plan tries this order"
 
 
-def change(a_plan, **wanted):
-    """A function that puts the first step that matches through a change and checks the plan."""
-    step = a_plan.select(**wanted)[0]
-    return lambda how: check(a_plan.alter([step], how))
-
-
 def test_the_check_names_what_is_wrong_with_names_and_waits():
     stock = plan(SCENARIOS["sim-256-1d"], ())
     first, second, third = stock.steps[:3]
@@ -373,13 +371,13 @@ def test_the_check_follows_the_devices_memory():
     with pytest.raises(PlanError, match="before all of its guest memory is mapped"):
         check(stock.drop(stock.select(path="start", caller="vhost_vdpa_listener_region_add", op="set_map")))
     rings = stock.select(path="switch", caller="vhost_vdpa_svq_map_rings", op="IOTLB_UPDATE")
-    with pytest.raises(PlanError, match="not mapped like that|before all shadow rings are mapped"):
+    with pytest.raises(PlanError, match=r"all shadow rings are mapped|not mapped before"):
         check(stock.drop(rings[:1]))
     with pytest.raises(PlanError, match=r"maps 0x0 over what .* mapped"):
         check(stock.insert([maps[0]._replace(name="again")], after=maps[0]))
+    gone = maps[0]._replace(name="gone", op="IOTLB_INVALIDATE", effect=Unmap(*maps[1].effect[:2]))
     with pytest.raises(PlanError, match="not mapped like that"):
-        gone = stock.select(path="stop", caller="vhost_vdpa_svq_unmap_rings", op="IOTLB_INVALIDATE")[0]
-        check(stock.insert([gone._replace(name="again", lane=maps[0].lane)], after=maps[0]))
+        check(stock.insert([gone], after=maps[0]))
 
 
 def test_the_check_knows_batches():
@@ -396,22 +394,32 @@ def test_the_check_knows_batches():
     with pytest.raises(PlanError, match="goes to asid=1 inside"):
         check(stock.move([cvq], after=begin))
     beside = stock.reschedule([cvq], after=begin, before=stock.select(path="start", op="IOTLB_BATCH_END")[0])
-    with pytest.raises(PlanError, match="a batch is closed to other messages|one after the other"):
+    with pytest.raises(PlanError, match="a batch is closed to other messages"):
         check(beside)
 
 
 def test_the_check_wants_devices_in_series():
     stock = plan(SCENARIOS["sim-256-2d"], ALWAYS)
-    for mark in ("stop-begin:0", "start-begin:1", "svq-switch-begin:0"):
-        with pytest.raises(PlanError, match="devices are served one after the other"):
-            change(stock, mark=mark)(lambda step: step._replace(after=stock.mark("migration-start").after))
+    rule = "devices are served one after the other"
+    with pytest.raises(PlanError, match=f"{rule}: .* stands where the mark 'stop-end:1' is due"):
+        check(stock.drop([stock.mark("stop-end:1")]))
+    with pytest.raises(PlanError, match=f"{rule}: 'start-end' is missing after"):
+        check(stock.drop([stock.mark("start-end:1")]))
+    begin, end, resume = (stock.mark(name) for name in ("start-begin:1", "start-end:0", "vcpus-resumed"))
+    beside = stock.alter([begin], lambda step: step._replace(after=stock.mark("start-begin:0").after))
+    beside = beside.alter([resume], lambda step: step._replace(after=(*step.after, end.name)))
+    with pytest.raises(PlanError, match=f"{rule}: {begin.name!r} does not wait for {end.name!r}"):
+        check(beside)
 
 
 def test_a_plan_reads_as_a_table():
     text = plan_text(plan(SCENARIOS["sim-256-1d"], ALWAYS))
     lines = text.splitlines()
     assert lines[0].split() == ["where", "path", "caller", "operation", "detail", "work"]
-    assert len({line.index(" switch ") for line in lines if line.startswith("src0 ") and " switch " in line}) == 1
+    assert (
+        len({line.index(" switch ") for line in lines if line.startswith("src0 ") and " switch " in line})
+        == 1
+    )
     assert re.search(r"src0 +switch +vhost_vdpa_suspend +SUSPEND +arg=0x0 +vhost.ioctl=1\n", text)
     assert re.search(r"cvq_unmap_rings +IOTLB_INVALIDATE +asid=1 size=0x1000 +vhost.message=1", text)
     assert plan_diff(plan(SCENARIOS["talk"]), plan(SCENARIOS["talk"])) == "no step differs\n"

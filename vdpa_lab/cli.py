@@ -133,13 +133,19 @@ def _calibrate(args: argparse.Namespace) -> None:
     from vdpa_lab import report
     from vdpa_lab.library import costs_text
     from vdpa_lab.migration.calibrate import calibrate
+    from vdpa_lab.migration.crosscheck import cross_predictions
     from vdpa_lab.model.scenario_file import save_text
 
     fit = calibrate(args.names, args.reading)
     if args.out:
         constants = [cost for costs in fit.constants.values() for cost in costs] if len(fit.constants) == 1 else []
         save_text(costs_text([*fit.costs, *constants]), args.out)
-    _print(report.fit_json(fit), report.fit_text(fit), args.json)
+    across = [] if args.names else report.cross_rows(cross_predictions())
+    text = [
+        *report.fit_text(fit),
+        *(["", "predicted from rows that the fit never saw:", *report.table(across)] if across else []),
+    ]
+    _print({**report.fit_json(fit), "cross_predictions": across}, text, args.json)
 
 
 def _bench(args: argparse.Namespace) -> None:

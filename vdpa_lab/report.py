@@ -9,7 +9,7 @@ from typing import Any
 from vdpa_lab.library import bibliography, priors, read_figures
 from vdpa_lab.migration import Run, catalogue
 from vdpa_lab.migration.calibrate import Fit
-from vdpa_lab.migration.compare import UNEXPLAINED
+from vdpa_lab.migration.compare import UNEXPLAINED, Observation
 from vdpa_lab.migration.uncertainty import interval_ns
 from vdpa_lab.model import find_scenario, scenario_names
 from vdpa_lab.paths import data_dir
@@ -172,6 +172,14 @@ def fit_json(fit: Fit) -> dict[str, Any]:
             for row, reached in fit.rows
         ],
     }
+
+
+def cross_rows(found: Iterable[tuple[str, Observation, float]]) -> list[dict[str, Any]]:
+    """Predictions of rows from other rows."""
+    return [
+        {"fitted": fitted, "figure": row.figure.name, "row": row.row.label, "ratio": round(reached, 3)}
+        for fitted, row, reached in found
+    ]
 
 
 def fit_text(fit: Fit) -> Iterable[str]:

@@ -227,23 +227,14 @@ def _fit(rows, keys, found, misses, values, reading) -> Fit:
         for j in range(len(keys))
         if scale[j] < NULL * scale[-1]
     )
-    ratios = tuple((row, _row_ratio(row, _at(values, row.testbed))) for row in rows)
+    ratios = tuple((row, row_ratio(row, _at(values, row.testbed))) for row in rows)
     return Fit(costs, constants, ratios, directions, reading)
 
 
-def _row_ratio(row: Observation, calibration: Calibration) -> float:
+def row_ratio(row: Observation, calibration: Calibration) -> float:
+    """Simulated over the nearest published bound of a row, under these prices."""
     ns = sum(part.ns for part in quantity_parts(row.run(calibration), row.quantity))
     return ratio(ns, row.low, row.high)
-
-
-def cross_predictions() -> list[tuple[str, Observation, float]]:
-    """Fit one set of rows, predict another it never saw: (fitted figures, row, ratio). Leave-one-group-out, not row."""
-    result = []
-    for known, asked in ((("V6", "V7"), ("V8", "V9", "V10")), (("V8", "V9", "V10"), ("V6", "V7"))):
-        fit = calibrate(known)
-        for row in fitted_rows(asked):
-            result.append((" ".join(known), row, _row_ratio(row, fit.calibration(row.testbed))))
-    return result
 
 
 if __name__ == "__main__":

@@ -108,15 +108,24 @@ def _change(entries: Entries, step: Step) -> None:
 
 def _there_before(plan: Plan, numbers: list[int]) -> Iterator[tuple[tuple[int, int], tuple[Run, Step]]]:
     """What a source device had mapped before the migration: all that it unmaps without having mapped it."""
-    mapped = set()
+    guest, device, mapped = plan.scenario.guest, plan.scenario.device, set()
+    shadowed = device.svq == "on"
+    rings, memory = (
+        shadow_layout(guest, device) if shadowed else (ring_areas(device, False), identity_memory(guest))
+    )
+    usual = {*memory, *rings.cvq, *rings.buffers, *(area for pair in rings.data for area in pair)}
     for step in (plan.steps[number] for number in numbers):
         if isinstance(step.effect, (Map, Unmap)):
             keys = {(step.effect.asid, run.iova): run for run in step.effect.runs}
             if isinstance(step.effect, Map):
                 mapped |= set(keys)
-            else:
-                yield from ((key, (run, step)) for key, run in keys.items() if key not in mapped)
-                mapped -= set(keys)
+                continue
+            for key, run in keys.items():
+                if key not in mapped and run not in usual:
+                    raise PlanError(f"{step.name!r} unmaps {run.iova:#x}, which was not mapped before")
+                if key not in mapped:
+                    yield key, (run, step)
+            mapped -= set(keys)
 
 
 def _complete(plan: Plan, side: str, step: Step, seen: Entries) -> None:

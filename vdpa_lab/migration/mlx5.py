@@ -29,6 +29,14 @@ def driver_ok(t: Thread, device: VdpaDevice) -> None:
     t.firmware("CREATE_STEERING", STEERING_COMMANDS)
 
 
+def suspend(t: Thread, device: VdpaDevice) -> None:
+    """mlx5_vdpa_suspend: the event notifier, then state and position of each virtqueue in use."""
+    if t.driver == "mlx5":
+        t.step("unregister notifier", "kernel", ("mlx5.notifier", 1))
+    t.firmware("MODIFY_VQ", 2 * device.pairs_in_use)
+    t.firmware("QUERY_VQ", 2 * device.pairs_in_use)
+
+
 def enable(t: Thread, device: VdpaDevice) -> None:
     """set_vq_ready: one MODIFY to RDY for each virtqueue in use."""
     t.firmware("MODIFY_VQ", 2 * device.pairs_in_use)

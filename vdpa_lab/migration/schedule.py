@@ -7,7 +7,6 @@ queue that wants more slots than are free blocks those behind it. Deterministic,
 from __future__ import annotations
 
 import heapq
-from collections import deque
 from collections.abc import Sequence
 
 from vdpa_lab.library import Calibration
@@ -87,18 +86,18 @@ def assign(
     count = len(durations)
     starts, because = [-1] * count, [-1] * count
     free = {lane: capacity(lane) for lane in lanes}
-    queues: dict[Lane, deque[int]] = {lane: deque() for lane in lanes}
+    queues: dict[Lane, list[tuple[int, int]]] = {lane: [] for lane in lanes}  # when ready, place in the plan
     ready = [i for i in range(count) if not waiting[i]]
     running: list[tuple[int, int]] = []
     freed_by: dict[Lane, int] = {}
     now, started, freed = 0, 0, []
     while True:
         for i in ready:
-            queues[lanes[i]].append(i)
+            heapq.heappush(queues[lanes[i]], (now, i))
         for lane in (*freed, *(lanes[i] for i in ready)):
             queue = queues[lane]
-            while queue and widths[queue[0]] <= free[lane]:
-                i = queue.popleft()
+            while queue and widths[queue[0][1]] <= free[lane]:
+                i = heapq.heappop(queue)[1]
                 free[lane] -= widths[i]
                 starts[i] = now
                 if now and (because[i] < 0 or starts[because[i]] + durations[because[i]] < now):
@@ -119,7 +118,6 @@ def assign(
                 because[follower] = i
                 if not waiting[follower]:
                     ready.append(follower)
-        ready.sort()
     if started < count:
         raise ValueError(f"{count - started} steps wait for each other in a circle, or for more slots than a lane has")
     return starts, because

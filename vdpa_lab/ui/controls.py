@@ -60,7 +60,7 @@ class Choices:
         self.state = state
         self.preset = _dropdown("Preset", ())
         self.preset.observe(guarded(self._take_preset), "value")
-        self.compare = _dropdown("Compare with", [(title, key) for key, title in COMPARISONS.items()])
+        self.compare = _dropdown("Compare to", [(title, key) for key, title in COMPARISONS.items()])
         self.compare.observe(guarded(lambda change: state.compare(change["new"])), "value")
         presses = {
             "‹ Step down": lambda _: state.climb(-1),
@@ -127,16 +127,22 @@ class Controls:
             options=field.options,
             description=field.title,
             layout={"width": "auto"},
-            style={"description_width": "78px"},
+            style={"description_width": "88px"},
             **more,
         )
         control.observe(guarded(lambda change: self.state.edit(field.name, change["new"])), "value")
         return control
 
     def _list(self) -> widgets.VBox:
+        """Rows by layer; first those of the scenario's ladder, in its order."""
+        ladder = self.state.base.optimizations or ()
+        place = {
+            name: at for at, name in enumerate((*ladder, *(name for name in self.rows if name not in ladder)))
+        }
+        ordered = sorted(self.rows.values(), key=lambda row: place[row.each.name])
         children = []
         for layer in LAYERS:
-            mine = [row for row in self.rows.values() if row.each.layer == layer]
+            mine = [row for row in ordered if row.each.layer == layer]
             if mine:
                 children.append(widgets.HTML(texts.section(texts.LAYERS[layer], len(mine))))
                 children += [row.box for row in mine]

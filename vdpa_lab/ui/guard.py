@@ -6,9 +6,10 @@ import ipywidgets as widgets
 
 ROOT = "vdpa-root"
 
-# JupyterLab takes single keys typed on a checkbox, slider or button for commands: "d d" deletes the cell. The
-# widgets also lack what a screen reader asks for: names of slider handles, a text for the picture, a status that
-# is announced. And "Run all" ends at the last cell: a dashboard that is new and out of sight is fetched, once.
+# JupyterLab takes single keys typed on a checkbox, slider or button for commands: "d d" deletes the cell.
+# The widgets also lack what a screen reader asks for: names of slider handles, a text for the picture, a
+# status that is announced. And "Run all" ends at the last cell: a dashboard that is new and out of sight is
+# brought back, once.
 GUARD_JS = """(function arm(n) {
   const roots = [...document.querySelectorAll('.vdpa-root')];
   if (!roots.some(r => !r.dataset.vdpaGuard) && n < 100) return setTimeout(() => arm(n + 1), 50);

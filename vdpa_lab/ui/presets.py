@@ -20,6 +20,17 @@ class Preset(NamedTuple):
     names: tuple[str, ...]
 
 
+def why_not(name: str, on: Iterable[str], driver: str) -> str:
+    """Why a toggle that is off cannot be switched on beside those that are, in words; "" if it can.
+
+    A conflict counts whichever of the two declares it.
+    """
+    found = catalogue()[name].unmet(on, driver)
+    declared = ((other, catalogue()[other].conflicts) for other in on)
+    rivals = (f"conflicts with {other}: {whys[name]}" for other, whys in declared if name in whys)
+    return found or next(rivals, "")
+
+
 def settle(names: Iterable[str], driver: str) -> tuple[tuple[str, ...], dict[str, str]]:
     """The toggles that can be on together, and those that drop out of `names`, with the reasons in words."""
     on, dropped = known(names), {}

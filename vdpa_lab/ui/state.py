@@ -11,7 +11,7 @@ from vdpa_lab.migration import Run, catalogue, simulate
 from vdpa_lab.migration.optimization import known
 from vdpa_lab.model import Scenario, find_scenario
 from vdpa_lab.ui.fields import FIELDS
-from vdpa_lab.ui.presets import Preset, presets, settle
+from vdpa_lab.ui.presets import Preset, presets, settle, why_not
 from vdpa_lab.words import InputError, nearest
 
 KEPT = "kept"
@@ -38,9 +38,10 @@ class LabState(HasTraits):
     """What is chosen and what follows from it.
 
     base: the scenario as it was read; scenario: as edited; on: toggles in catalogue order; knobs: by toggle
-    and name. run, previous, reference: the present run, the one before (None at first), the one to compare with
-    (compare_with: a key of COMPARISONS). error: what was refused, in words; the last good run stays. notice:
-    what else happened. revision rises by one after each change, once all the rest fits: views watch it alone.
+    and name. run, previous, reference: the present run, the one before (None at first), the one to compare
+    with (compare_with: a key of COMPARISONS). error: what was refused, in words; the last good run stays.
+    notice: what else happened. revision rises by one after each change, once all the rest fits: views watch
+    it alone.
     """
 
     base = Instance(Scenario)
@@ -65,9 +66,7 @@ class LabState(HasTraits):
     def reasons(self) -> dict[str, str]:
         """Per toggle why it cannot be switched on as things are, in words; "" where it can or is on."""
         driver = self.scenario.device.driver
-        return {
-            name: "" if name in self.on else each.unmet(self.on, driver) for name, each in catalogue().items()
-        }
+        return {name: "" if name in self.on else why_not(name, self.on, driver) for name in catalogue()}
 
     def set_toggle(self, name: str, value: bool) -> None:
         """Switch a toggle; what cannot stay without it drops out, which the notice says."""
@@ -79,7 +78,7 @@ class LabState(HasTraits):
             return self._change(
                 on=[other for other in self.on if other != name], cause=f"{each.title} is off"
             )
-        if why := each.unmet(self.on, self.scenario.device.driver):
+        if why := why_not(name, self.on, self.scenario.device.driver):
             return self._refuse(f"{each.title} cannot apply: {why}")
         return self._change(on=(*self.on, name))
 

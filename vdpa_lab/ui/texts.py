@@ -84,7 +84,7 @@ def difference(now: int | None, then: int | None) -> str:
     ms = (now - then) / MS
     digits = 0 if abs(ms) >= 1000 else 1 if abs(ms) >= 10 else 3
     share = (now - then) / then if then else 0
-    percent = f" ({share:+.{1 if abs(share) < 0.1 else 0}%})" if share else ""
+    percent = f" ({share:+.{1 if abs(share) < 0.1 or 0.99 < abs(share) < 1 else 0}%})" if share else ""
     return f"{ms:+,.{digits}f} ms{percent}".replace("-", "−")
 
 

@@ -26,7 +26,9 @@ class MapAtLoadSetup(Optimization):
     effect: ClassVar = "pinning and mapping on the destination overlap with precopy instead of lying in the downtime"
     status: ClassVar = "posted (for 9.0), not merged"
     refs: ClassVar = ("eperezma2023loadsetup",)
-    conflicts: ClassVar = {"early-listener": "both map the destination's memory ahead of time"}
+    conflicts: ClassVar = dict.fromkeys(
+        ("early-listener", "early-listener-kept"), "both map the destination's memory ahead of time"
+    )
     after: ClassVar = ("iotlb-batch",)
     # Without an address space of its own the CVQ is now mapped after guest memory, in whole rebuilds.
     removes: ClassVar = ("pin_*", "mlx5.mkey_*")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from vdpa_lab.migration import mlx5
 from vdpa_lab.migration.builder import beside
 from vdpa_lab.migration.optimization import MLX5_PRESETS, SIM_PRESETS, Optimization
 from vdpa_lab.migration.plan import Plan, Step
@@ -37,24 +38,15 @@ class Suspend(Optimization):
                     reset = next(step for step in mine if step.caller == "vhost_vdpa_reset_status")
                     cleaned = next((step for step in mine if step.of == reset.name), reset)
                     firmware = [step for step in first if step.lane.kind == "firmware" and not step.of]
-                    early = mine[: mine.index(reset)]
-                    moves[cleaned.name] = [step._replace(caller=reset.caller) for step in firmware]
-                    moves[cleaned.name] += [step for step in early if step.caller == "vhost_vdpa_listener_region_del"]
+                    unmaps = [s for s in mine[: mine.index(reset)] if s.caller == "vhost_vdpa_listener_region_del"]
+                    moves[cleaned.name] = [*(s._replace(caller=reset.caller) for s in firmware), *unmaps]
                     drops += [step for step in first if step not in firmware]
-                    before[first[0].name] = self._suspension(plan, first[0])
-                    if not any(step.caller == "vhost_vdpa_svq_unmap_rings" for step in mine):
-                        before |= self._ring_positions(plan, mine)
+                    t = beside(plan, first[0], self.name)
+                    t.ioctl("SUSPEND")
+                    mlx5.suspend(t, plan.scenario.device)
+                    before[first[0].name] = t.steps
+                    before |= {} if path == "stop" else self._ring_positions(plan, mine)
         return plan.insert_all(before, {}).move_all(moves).drop(drops)
-
-    def _suspension(self, plan: Plan, step: Step) -> list[Step]:
-        t = beside(plan, step, self.name)
-        t.ioctl("SUSPEND")
-        if t.driver == "mlx5":
-            t.step("unregister notifier", "kernel", ("mlx5.notifier", 1))
-        in_use = 2 * plan.scenario.device.pairs_in_use
-        t.firmware("MODIFY_VQ", in_use)
-        t.firmware("QUERY_VQ", in_use)
-        return t.steps
 
     def _ring_positions(self, plan: Plan, mine: list[Step]) -> dict[str, list[Step]]:
         """Before the end of each queue pair, the used index of its two rings."""
@@ -64,5 +56,5 @@ class Suspend(Optimization):
             for index in (2 * pair, 2 * pair + 1):
                 t.ioctl("GET/SET_VRING_BASE", f"arg={index:#x}")
                 t.firmware("QUERY_VQ", 1)
-            found[end.name] = t.steps
+            found |= {end.name: t.steps}
         return found

@@ -1,0 +1,123 @@
+"""The start notebook as a person uses it: a real JupyterLab in a real Chromium."""
+
+import re
+import time
+
+import nbformat
+import pytest
+from conftest import CHECKOUT
+from nbclient import NotebookClient
+
+START = "00_start_here.ipynb"
+FIGURE_WITHIN_S = 10
+TOGGLE = "Persistent IOTLB"
+ROW = ".vdpa-totals tr[data-window='source_teardown']"
+CELLS = "() => window.jupyterapp.shell.currentWidget.content.model.cells.length"
+THEME = "name => window.jupyterapp.commands.execute('apputils:change-theme', {theme: name})"
+
+
+def test_the_start_notebook_executes_from_top_to_bottom():
+    notebook = nbformat.read(CHECKOUT / "notebooks" / START, as_version=4)
+    NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    *_, table = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert "basis" in table.outputs[0]["data"]["text/plain"]
+
+
+@pytest.fixture
+def start(lab_page):
+    lab_page.open(START)
+    lab_page.run_all()
+    lab_page.picture()
+    return lab_page
+
+
+def teardown_row(page):
+    return page.locator(ROW).inner_text()
+
+
+@pytest.mark.browser
+def test_run_all_shows_the_figure_soon_and_in_view(lab_page):
+    lab_page.open(START)
+    begun = time.monotonic()
+    lab_page.run_all()
+    lab_page.picture()
+    assert time.monotonic() - begun < FIGURE_WITHIN_S
+    image = lab_page.page.locator("img.widget-image")
+    lab_page.page.wait_for_function(
+        "() => document.querySelector('img.widget-image').alt.includes('Network outage')"
+    )
+    assert "as shipped" in image.get_attribute("alt")
+    lab_page.page.wait_for_timeout(1500)
+    box = image.bounding_box()
+    assert box["y"] >= 0
+    assert box["y"] + box["height"] <= lab_page.page.viewport_size["height"]
+    assert box["width"] > 600
+
+
+@pytest.mark.browser
+def test_a_toggle_found_by_its_label_changes_figure_and_totals(start):
+    page, before = start.page, start.picture()
+    totals = teardown_row(page)
+    page.get_by_label(TOGGLE, exact=True).uncheck()
+    start.wait_for_new_picture(before)
+    page.wait_for_function(
+        "([row, said]) => document.querySelector(row).innerText !== said", arg=[ROW, totals]
+    )
+    assert re.search(r"\+[\d,.]+ ms \(\+\d+", teardown_row(page))
+
+
+@pytest.mark.browser
+def test_keys_typed_on_a_toggle_leave_the_cells_alone(start):
+    page = start.page
+    cells = page.evaluate(CELLS)
+    page.wait_for_function("() => document.querySelector('.vdpa-root').dataset.vdpaGuard")
+    toggle = page.get_by_label(TOGGLE, exact=True)
+    toggle.focus()
+    for key in ("d", "d", "x", "m", "a"):
+        page.keyboard.press(key)
+    page.wait_for_timeout(300)
+    assert page.evaluate(CELLS) == cells
+    before = start.picture()
+    page.keyboard.press("Space")
+    start.wait_for_new_picture(before)
+    assert not toggle.is_checked()
+
+
+@pytest.mark.browser
+def test_greyed_toggles_say_why_and_errors_are_announced(start):
+    page = start.page
+    page.get_by_label("Device suspend", exact=True).uncheck()
+    page.get_by_role("status").get_by_text("Dropped out with it").wait_for()
+    assert page.get_by_label("Resumable virtqueues", exact=True).is_disabled()
+    assert page.get_by_text("Cannot apply: needs suspend.").count() >= 1
+    memory = page.get_by_label("Memory", exact=True)
+    memory.fill("much")
+    memory.press("Enter")
+    page.get_by_role("alert").get_by_text("'much' is not a size").wait_for()
+    assert memory.input_value() == "128GiB"
+
+
+@pytest.mark.browser
+def test_running_the_cell_again_loses_nothing(start):
+    page, before = start.page, start.picture()
+    page.get_by_label(TOGGLE, exact=True).uncheck()
+    start.wait_for_new_picture(before)
+    start.run_all()
+    start.picture()
+    assert not page.get_by_label(TOGGLE, exact=True).is_checked()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+def test_nothing_is_cut_off_at_1280_pixels(start, theme, tmp_path):
+    page = start.page
+    page.evaluate(THEME, theme)
+    page.wait_for_timeout(500)
+    too_wide = page.evaluate(
+        """parts => [...document.querySelectorAll(parts)]
+            .filter(each => each.scrollWidth > each.clientWidth + 2).map(each => each.className)""",
+        ", ".join(f".vdpa-{part}" for part in ("root", "controls", "results", "list", "row", "totals")),
+    )
+    assert too_wide == []
+    page.screenshot(path=tmp_path / "dashboard.png")
+    assert (tmp_path / "dashboard.png").stat().st_size > 10_000
