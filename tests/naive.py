@@ -49,7 +49,7 @@ def region(runs, window=GIB):
 
 
 def iommu_leaves(run):
-    """IOMMU page-table leaves of a run: the largest page that IOVA, physical address and rest allow, time and again.
+    """IOMMU page-table leaves of a run: the largest page that IOVA, physical address and rest allow, in turn.
 
     The chunks of a run lie at whole chunks of physical memory, far from each other.
     """
@@ -67,7 +67,7 @@ def iommu_leaves(run):
 
 
 class Device:
-    """A vhost-vdpa device whose address spaces are sets of entries; `sizes` has what each set_map was handed."""
+    """A vhost-vdpa device whose address spaces are sets of entries; `sizes`: what each set_map was handed."""
 
     def __init__(self):
         self.spaces, self.sizes = {}, []

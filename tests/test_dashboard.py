@@ -18,7 +18,9 @@ from vdpa_lab.ui import state as states
 from vdpa_lab.ui import texts
 from vdpa_lab.ui.dashboard import Dashboard
 from vdpa_lab.ui.state import LabState
+from vdpa_lab.units import MS, SECOND
 
+DAY = 86_400 * SECOND
 HOSTILE = "<img src=x onerror=\"alert('vdpa')\">&"
 
 
@@ -127,6 +129,30 @@ def test_the_page_is_armed_from_inside_the_tree(lab):
     assert "vdpa-root" in lab._dom_classes
 
 
+@pytest.mark.parametrize(
+    ("now", "then", "said"),
+    [
+        (None, 5, "–"),
+        (5, 5, "no change"),
+        (5 * MS, 0, "+5.000 ms"),
+        (1_500_000, 1_000_000, "+0.500 ms (+50%)"),
+        (95 * MS, 100 * MS, "−5.000 ms (−5.0%)"),
+        (2 * SECOND, 20 * SECOND, "−18,000 ms (−90%)"),
+        (9 * MS, SECOND, "−991.0 ms (−99.1%)"),
+        (3 * SECOND, 290 * DAY, "−290 days (≈ −100%)"),
+        (290 * DAY, 3 * SECOND, "+290 days (× 8,352,000)"),
+        (0, SECOND, "−1,000 ms (−100%)"),
+    ],
+)
+def test_differences_in_ms_and_percent(now, then, said):
+    assert texts.difference(now, then) == said
+
+
+def test_a_migration_without_outage_says_so():
+    none = SimpleNamespace(windows={"network_outage": None})
+    assert "no network outage" in texts.summary(none, none, "stock")
+
+
 # --- what happens -------------------------------------------------------------------------------------------
 
 
@@ -189,7 +215,7 @@ def test_presets_ladder_and_buttons(lab):
 def test_comparison_and_kept_run(lab):
     choices = lab.controls.choices
     choices.compare.value = "nothing"
-    assert "nothing on" in Words(lab.results.totals.value).text
+    assert "vs. stock" in Words(lab.results.totals.value).text
     choices.buttons["Keep this run"].click()
     assert choices.compare.value == "kept"
     assert "no change" in status(lab)

@@ -5,8 +5,8 @@ import random
 import pytest
 from witness import Job, run
 
-from vdpa_lab.library import Calibration, Cost, read_calibration
-from vdpa_lab.migration import Plan, Step, plan, simulate
+from vdpa_lab.library import Calibration, Cost
+from vdpa_lab.migration import Plan, Step, simulate
 from vdpa_lab.migration.account import account
 from vdpa_lab.migration.schedule import assign, capacity, price, schedule
 from vdpa_lab.model import find_scenario, scenario_names

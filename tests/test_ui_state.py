@@ -194,6 +194,13 @@ def test_a_bad_value_leaves_the_last_good_run(state, field, text, said):
     assert state.error == ""
 
 
+def test_the_same_value_again_changes_nothing(state):
+    state.edit("devices", "zero")
+    before = state.run, state.previous
+    state.edit("devices", "2")
+    assert (state.run, state.previous, state.error) == (*before, "")
+
+
 def test_an_unknown_field_is_refused_by_name(state):
     with pytest.raises(InputError, match="did you mean 'memory'"):
         state.edit("memry", "1GiB")

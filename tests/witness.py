@@ -1,9 +1,9 @@
 """The scheduler's rule told a second time, with SimPy: an independent witness that shares no code with it.
 
-A step is ready when all that it waits for is done. A lane has slots; it serves ready steps by the time at which
-they became ready, in the order of the plan where that is the same; one that wants more slots than are free holds
-up those behind it. What takes no time is done at once, and what it sets free is looked at after all else that is
-due at that instant.
+A step is ready when all that it waits for is done. A lane has slots; it serves ready steps by the time at
+which they became ready, in the order of the plan where that is the same; one that wants more slots than are
+free holds up those behind it. What takes no time is done at once, and what it sets free is looked at last of
+all that is due at that instant.
 """
 
 import heapq

@@ -67,11 +67,30 @@ def _pages(effect: Map | Unmap, backing: str, driver: str) -> Iterator[tuple[str
 
 def iommu_leaves(run: Run) -> int:
     """IOMMU page-table leaves of a run: as large as chunk and IOVA alignment allow (iommu_pgsize)."""
-    start = run.iova + run.first if run.first < run.size else run.iova
-    leaf = next(size for size in SUPERPAGES if run.chunk >= size and (run.chunk == run.size or start % size == 0))
-    whole = (run.size - run.first) // leaf
-    rest = run.size - whole * leaf
-    return whole + (rest // PAGE_SIZE if leaf > PAGE_SIZE and rest % (2 * MIB) else -(-rest // leaf))
+    start, rest = run.iova + run.first, run.size - run.first
+    whole, tail = rest // run.chunk, rest % run.chunk
+    return (
+        _leaves(run.iova, run.chunk - run.first, run.first)
+        + whole * _leaves(start, 0, run.chunk)
+        + _leaves(start + whole * run.chunk, 0, tail)
+    )
+
+
+def _leaves(iova: int, physical: int, size: int, sizes: tuple[int, ...] = SUPERPAGES) -> int:
+    """The same of one physically contiguous stretch; `physical` is its place in a page of the largest."""
+    leaf, smaller = sizes[0], sizes[1:]
+    if not smaller:
+        return size // leaf
+    head = -iova % leaf
+    whole = max(0, size - head) // leaf
+    if not whole or (iova - physical) % leaf:
+        return _leaves(iova, physical, size, smaller)
+    end = head + whole * leaf
+    return (
+        _leaves(iova, physical, head, smaller)
+        + whole
+        + _leaves(iova + end, physical + end, size - end, smaller)
+    )
 
 
 def _with_warmth(plan: Plan) -> dict[int, Effect]:

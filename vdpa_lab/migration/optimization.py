@@ -25,11 +25,6 @@ MLX5_PRESETS = (
     "eperezma2023", "liu2023", "palmer2025", "palmer2025-128g", "talk", "tatulea2024", "tatulea2024precreate",
     "tatulea2024vq",
 )  # fmt: skip
-# Presets on which a shorter stop only lays bare how long the destination maps, in the set-up's share.
-MAP_OUTLASTS = dict.fromkeys(
-    ("eperezma2023", "liu2023"),
-    "the destination's map thread outlasts precopy: what the source saves, the set-up waits for it",
-)
 
 
 def knob(default: int, *, low: int, high: int, unit: str) -> Any:

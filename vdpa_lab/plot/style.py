@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 from matplotlib.patches import Patch
@@ -84,6 +85,7 @@ PREFIXES = {
 }
 
 
+@cache
 def family_of(key: str) -> Family:
     """The family of a cost's key; "other" for an operation that a foreign trace names and nobody priced."""
     fitting = [prefix for prefix in PREFIXES if key.startswith(prefix)]

@@ -51,8 +51,9 @@ CSS = """
 [data-jp-theme-light="false"] .vdpa-root {--vdpa-alert: #ff9a57}
 .vdpa-root .widget-html-content {line-height: 1.35}
 .vdpa-head {display: flex; gap: 4px 14px; align-items: baseline; flex-wrap: wrap}
-.vdpa-head b {font-size: 17px} .vdpa-head span {font-size: 12px; color: var(--vdpa-quiet)}
-.vdpa-root .vdpa-columns {flex-flow: row wrap; align-items: flex-start; gap: 18px; overflow: visible}
+.vdpa-root .vdpa-head h2 {font-size: 17px; font-weight: 700; margin: 0; padding: 0}
+.vdpa-head span {font-size: 12px; color: var(--vdpa-quiet)}
+.vdpa-root .vdpa-columns {flex-flow: row wrap-reverse; align-items: flex-end; gap: 18px; overflow: visible}
 .vdpa-root .vdpa-controls {flex: 1 1 340px; max-width: 410px; min-width: 300px}
 .vdpa-root .vdpa-results {flex: 2 1 600px; min-width: 320px; overflow: visible}
 .vdpa-root .vdpa-section {margin: 4px 0 2px; padding: 0; font-size: 11px; font-weight: 600;
@@ -73,7 +74,7 @@ CSS = """
 .vdpa-about {font-size: 12px; padding-left: 20px; line-height: 1.3; color: var(--jp-ui-font-color1, #222)}
 .vdpa-off .vdpa-about {color: var(--vdpa-quiet)}
 .vdpa-source {font-size: 11px; color: var(--vdpa-quiet); overflow-wrap: anywhere}
-.vdpa-source code {background: none; padding: 0; font-size: 11px; color: inherit}
+.vdpa-root .vdpa-source code {background: none; padding: 0; font-size: 11px; color: inherit}
 .vdpa-source a {color: var(--jp-content-link-color, #0059b3); text-decoration: underline}
 .vdpa-why {color: var(--vdpa-alert); font-weight: 600}
 .vdpa-root .vdpa-status {margin: 0 0 4px; padding: 2px 8px; height: 38px; overflow-y: auto; font-size: 12.5px;
@@ -92,6 +93,7 @@ CSS = """
 .vdpa-root .vdpa-totals tbody td:nth-child(4) {font-weight: 700}
 .vdpa-root .vdpa-totals .vdpa-basis td {text-align: left; font-size: 11px; padding: 0 0 2px; font-weight: 400;
   color: var(--vdpa-quiet); border-bottom: 1px solid var(--jp-border-color3, #ddd)}
+.vdpa-scroll {overflow-x: auto}
 .vdpa-alt {position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%)}
 .vdpa-root .vdpa-hidden {height: 0; margin: 0; padding: 0; overflow: hidden; min-height: 0}
 """

@@ -47,7 +47,7 @@ def presets(scenario: Scenario) -> dict[str, Preset]:
     driver, hosts = scenario.device.driver, scenario.source
     own = default_toggles(scenario) if scenario.optimizations is None else scenario.optimizations
     found = [
-        Preset("nothing", "Nothing optimised", "nothing on", ()),
+        Preset("nothing", "Stock: nothing optimised", "stock", ()),
         Preset(
             "shipped",
             f"As shipped by QEMU {hosts.qemu} and Linux {hosts.linux}",

@@ -17,7 +17,7 @@ from vdpa_lab.words import InputError, nearest
 KEPT = "kept"
 COMPARISONS = {
     "shipped": "as shipped",
-    "nothing": "nothing on",
+    "nothing": "stock",
     "own": "scenario's",
     KEPT: "kept run",
 }

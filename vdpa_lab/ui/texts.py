@@ -38,14 +38,14 @@ def heading(scenario: Scenario) -> str:
         f"{device.queue_pairs} queue pairs, prices of testbed {scenario.testbed}"
     )
     return (
-        f"<div class='vdpa-head'><b>Where the downtime goes: {escape(scenario.name)}</b>"
+        f"<div class='vdpa-head'><h2>Where the downtime goes: {escape(scenario.name)}</h2>"
         f"<span>{escape(facts)}</span></div>"
     )
 
 
 def section(title: str, number: int | None = None) -> str:
     """A heading inside the controls."""
-    return f"<h4 class='vdpa-section'>{escape(title)}{'' if number is None else f' ({number})'}</h4>"
+    return f"<h3 class='vdpa-section'>{escape(title)}{'' if number is None else f' ({number})'}</h3>"
 
 
 def optimization_text(each: Optimization, reason: str) -> str:
@@ -83,9 +83,25 @@ def difference(now: int | None, then: int | None) -> str:
         return "no change"
     ms = (now - then) / MS
     digits = 0 if abs(ms) >= 1000 else 1 if abs(ms) >= 10 else 3
-    share = (now - then) / then if then else 0
-    percent = f" ({share:+.{1 if abs(share) < 0.1 or 0.99 < abs(share) < 1 else 0}%})" if share else ""
-    return f"{ms:+,.{digits}f} ms{percent}".replace("-", "−")
+    # Beyond ten minutes milliseconds are digits without meaning.
+    change = (
+        f"{ms:+,.{digits}f} ms"
+        if abs(ms) < 600_000
+        else f"{'+' if ms > 0 else ''}{duration_words(now - then)}"
+    )
+    return f"{change}{_percent(now, then)}".replace("-", "−")
+
+
+def _percent(now: int, then: int) -> str:
+    """The change in percent, so that it neither hides a change nor claims more than there is."""
+    if not then:
+        return ""
+    share = (now - then) / then
+    if share > 100:
+        return f" (× {now / then:,.0f})"
+    if -1 < share < -0.9995:
+        return " (≈ -100%)"
+    return f" ({share:+.{1 if abs(share) < 0.1 or -1 < share < -0.99 else 0}%})"
 
 
 def rests_on(run: Run, window: str) -> str:
@@ -119,7 +135,9 @@ def totals(run: Run, previous: Run | None, reference: Run, name: str) -> str:
         )
     header = "".join(f"<th scope='col'>{escape(each)}</th>" for each in head)
     return (
-        f"<table class='vdpa-totals'><thead><tr>{header}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        "<div class='vdpa-scroll' tabindex='0' role='region' aria-label='Length of every window'>"
+        f"<table class='vdpa-totals'><thead><tr>{header}</tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vdpa_lab.migration.optimization import MAP_OUTLASTS, Optimization, knob
+from vdpa_lab.migration.optimization import Optimization, knob
 from vdpa_lab.migration.plan import Plan
 
 
@@ -21,7 +21,6 @@ class AsyncVq(Optimization):
     refs: ClassVar = ("tatulea2024suspend",)
     drivers: ClassVar = ("mlx5",)
     after: ClassVar = ("suspend", "precreated-vqs", "resumable-vqs", "early-device-state")
-    slower: ClassVar = MAP_OUTLASTS
     in_flight: int = knob(16, low=1, high=16, unit="commands")
 
     def rewrite(self, plan: Plan) -> Plan:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from vdpa_lab.migration.builder import beside
-from vdpa_lab.migration.optimization import MAP_OUTLASTS, Optimization
+from vdpa_lab.migration.optimization import Optimization
 from vdpa_lab.migration.plan import Plan, Step
 from vdpa_lab.timeline import Lane
 
@@ -27,7 +27,6 @@ class DeferredMkeyDelete(Optimization):
         "map-at-load-setup", "resumable-vqs", "suspend", "early-device-state",
     )  # fmt: skip
     adds: ClassVar = ("mlx5.gc_delay",)
-    slower: ClassVar = MAP_OUTLASTS
 
     def rewrite(self, plan: Plan) -> Plan:
         groups: dict[tuple, list[Step]] = {}

@@ -31,7 +31,7 @@ class EarlyDeviceState(Optimization):
     # Without an address space of its own the CVQ is then in the map that loading the PAM state rebuilds.
     adds: ClassVar = ("mlx5.command", "vhost.ioctl", "set_map.entry", "mlx5.mkey_*", "mlx5.mtt")
     slower: ClassVar = dict.fromkeys(
-        ("eperezma2023", "liu2023", "tatulea2024", "tatulea2024precreate", "tatulea2024vq"),
+        ("sim-256-1d-q10",),
         "the destination's map thread outlasts precopy, and the device starts only after it: the rest of the "
         "state is then loaded after both instead of beside them",
     )

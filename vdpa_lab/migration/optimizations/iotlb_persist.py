@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from vdpa_lab.machine.iotlb import Clean
-from vdpa_lab.migration.optimization import MAP_OUTLASTS, SIM_PRESETS, Optimization
+from vdpa_lab.migration.optimization import Optimization
 from vdpa_lab.migration.optimizations.early_listener_kept import load_state_over_map
 from vdpa_lab.migration.plan import Plan
 
@@ -24,8 +24,8 @@ class IotlbPersist(Optimization):
     after: ClassVar = ("svq-desc-asid", "early-listener", "iotlb-batch", "suspend", "svq-map-batch")
     removes: ClassVar = ("mlx5.*", "set_map.*", "pin_*", "unpin.*", "iotlb.*", "vhost.message", "iommu.*")
     adds: ClassVar = ("mlx5.*", "set_map.*")
-    slower: ClassVar = MAP_OUTLASTS | dict.fromkeys(
-        (*SIM_PRESETS, "palmer2025", "palmer2025-128g", "tatulea2024precreate", "tatulea2024vq"),
+    slower: ClassVar = dict.fromkeys(
+        ("palmer2025", "palmer2025-128g", "tatulea2024precreate", "tatulea2024vq"),
         "unbatched, CVQ buffers are unmapped while all RAM still is mapped: two full rebuilds",
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vdpa_lab.migration.optimization import MAP_OUTLASTS, Optimization
+from vdpa_lab.migration.optimization import Optimization
 from vdpa_lab.migration.plan import Plan
 
 
@@ -22,7 +22,6 @@ class KeepNotifiers(Optimization):
     drivers: ClassVar = ("mlx5",)
     after: ClassVar = ("suspend",)
     removes: ClassVar = ("mlx5.notifier",)
-    slower: ClassVar = MAP_OUTLASTS
 
     def rewrite(self, plan: Plan) -> Plan:
         return plan.drop(plan.select(op="unregister notifier"))

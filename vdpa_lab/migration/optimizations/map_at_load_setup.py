@@ -33,10 +33,6 @@ class MapAtLoadSetup(Optimization):
     # Without an address space of its own the CVQ is now mapped after guest memory, in whole rebuilds.
     removes: ClassVar = ("pin_*", "mlx5.mkey_*")
     adds: ClassVar = ("pin_*", "set_map.entry", "mlx5.mkey_*", "mlx5.mtt", "mlx5.gc_delay")
-    slower: ClassVar = dict.fromkeys(
-        ("liu2023", "palmer2025-128g", "sim-256-1d-svq", "talk", "tatulea2024"),
-        "mapped before RAM is loaded, every page is cold and faulted in; precopy is too short to hide that",
-    )
 
     def rewrite(self, plan: Plan) -> Plan:
         after = plan.mark("dst-load-setup")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vdpa_lab.migration.optimization import MAP_OUTLASTS, Optimization, knob
+from vdpa_lab.migration.optimization import Optimization, knob
 from vdpa_lab.migration.plan import Plan
 
 
@@ -24,7 +24,6 @@ class ParallelMkey(Optimization):
         "iotlb-batch", "svq-desc-asid", "svq-map-batch", "early-listener", "early-listener-kept", "suspend",
         "iotlb-persist",
     )  # fmt: skip
-    slower: ClassVar = MAP_OUTLASTS
     in_flight: int = knob(31, low=1, high=31, unit="commands")
 
     def rewrite(self, plan: Plan) -> Plan:

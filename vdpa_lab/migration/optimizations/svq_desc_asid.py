@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from vdpa_lab.machine.iotlb import Map, SetMap, Unmap
 from vdpa_lab.migration.builder import beside, in_asid
-from vdpa_lab.migration.optimization import MAP_OUTLASTS, Optimization
+from vdpa_lab.migration.optimization import Optimization
 from vdpa_lab.migration.plan import Plan
 from vdpa_lab.migration.vhost import CVQ_ASID, RAM_ASID
 
@@ -28,7 +28,6 @@ class SvqDescAsid(Optimization):
     after: ClassVar = ("cvq-asid", "suspend", "iotlb-batch")
     removes: ClassVar = ("pin_*", "unpin.*", "iotlb.*", "vhost.*", "set_map.*", "mlx5.*", "iommu.*")
     adds: ClassVar = ("vhost.ioctl", "iommu.*", "mlx5.*")
-    slower: ClassVar = MAP_OUTLASTS
 
     def rewrite(self, plan: Plan) -> Plan:
         if plan.scenario.device.svq == "on" or plan.select(op="SET_GROUP_ASID", path="switch"):
