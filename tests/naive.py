@@ -58,9 +58,7 @@ def iommu_leaves(run):
         physical = 2 * GIB * number + (run.chunk - run.first if number == 0 else 0)
         while size:
             leaf = next(
-                page
-                for page in (GIB, 2 * MIB, PAGE_SIZE)
-                if page <= size and at % page == physical % page == 0
+                page for page in (GIB, 2 * MIB, PAGE_SIZE) if page <= size and at % page == physical % page == 0
             )
             count, at, physical, size = count + 1, at + leaf, physical + leaf, size - leaf
     return count

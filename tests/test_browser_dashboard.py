@@ -43,9 +43,7 @@ def test_run_all_shows_the_figure_soon_and_in_view(lab_page):
     lab_page.picture()
     assert time.monotonic() - begun < FIGURE_WITHIN_S
     image = lab_page.page.locator("img.widget-image")
-    lab_page.page.wait_for_function(
-        "() => document.querySelector('img.widget-image').alt.includes('Network outage')"
-    )
+    lab_page.page.wait_for_function("() => document.querySelector('img.widget-image').alt.includes('Network outage')")
     assert "as shipped" in image.get_attribute("alt")
     lab_page.page.wait_for_timeout(1500)
     box = image.bounding_box()
@@ -60,9 +58,7 @@ def test_a_toggle_found_by_its_label_changes_figure_and_totals(start):
     totals = teardown_row(page)
     page.get_by_label(TOGGLE, exact=True).uncheck()
     start.wait_for_new_picture(before)
-    page.wait_for_function(
-        "([row, said]) => document.querySelector(row).innerText !== said", arg=[ROW, totals]
-    )
+    page.wait_for_function("([row, said]) => document.querySelector(row).innerText !== said", arg=[ROW, totals])
     assert re.search(r"\+[\d,.]+ ms \(\+\d+", teardown_row(page))
 
 

@@ -93,9 +93,7 @@ def test_knobs_have_bounds_and_units(lab):
 def test_every_row_is_in_the_tree_and_checkboxes_show_the_state(lab):
     boxes = [each for each in every_widget(lab) if isinstance(each, widgets.Checkbox)]
     assert len(boxes) == len(catalogue())
-    assert {each.description for each in boxes if each.value} == {
-        catalogue()[name].title for name in lab.state.on
-    }
+    assert {each.description for each in boxes if each.value} == {catalogue()[name].title for name in lab.state.on}
 
 
 def test_rows_begin_with_the_scenarios_ladder(lab):
@@ -236,9 +234,7 @@ def test_no_children_are_rebuilt(lab):
 
 
 def test_a_window_that_the_migration_lacks(lab):
-    always = replace(
-        lab.state.base, device=replace(lab.state.base.device, svq="on"), optimizations=("iotlb-batch",)
-    )
+    always = replace(lab.state.base, device=replace(lab.state.base.device, svq="on"), optimizations=("iotlb-batch",))
     other = Dashboard(LabState(always))
     assert other.failures == []
     cells = re.search(r"data-window='svq_switch'.*?</tr>", other.results.totals.value)[0]

@@ -79,9 +79,7 @@ def test_wildcards_stand_only_where_a_scenario_cannot_know():
         for line in kernel_ops(plan(find_scenario(scenario))).splitlines():
             if "*" in line:
                 device, op, argument = line.split()
-                assert op in ("SET_VRING_KICK", "SET_VRING_CALL", "SET_CONFIG_CALL", "GET/SET_VRING_BASE"), (
-                    line
-                )
+                assert op in ("SET_VRING_KICK", "SET_VRING_CALL", "SET_CONFIG_CALL", "GET/SET_VRING_BASE"), line
                 assert op != "GET/SET_VRING_BASE" or device.startswith("dst"), line
                 assert (op == "SET_CONFIG_CALL") == (argument == "arg=*"), line
 
@@ -132,11 +130,7 @@ def test_in_shadow_mode_the_cvq_has_no_address_space_of_its_own():
     }
     assert spaces["setup-src", "IOTLB_UPDATE"] == {"asid=0"}
     assert spaces["blackout-src", "IOTLB_INVALIDATE"] == {"asid=0"}
-    assert (
-        spaces["setup-src", "IOTLB_INVALIDATE"]
-        == spaces["blackout-dst", "IOTLB_UPDATE"]
-        == {"asid=0", "asid=1"}
-    )
+    assert spaces["setup-src", "IOTLB_INVALIDATE"] == spaces["blackout-dst", "IOTLB_UPDATE"] == {"asid=0", "asid=1"}
     cvq = [line for line in text["blackout-dst"] if "asid=1" in line]
     assert len(cvq) == 4
 

@@ -162,9 +162,7 @@ def test_what_cannot_apply_is_refused_in_words(driver):
             with pytest.raises(InputError, match=f"{name} cannot apply: needs "):
                 plan(scenario, [name])
         for other, why in one.conflicts.items():
-            with pytest.raises(
-                InputError, match=re.escape(f"{name} cannot apply: conflicts with {other}: {why}")
-            ):
+            with pytest.raises(InputError, match=re.escape(f"{name} cannot apply: conflicts with {other}: {why}")):
                 plan(scenario, [name, other])
 
 
@@ -209,9 +207,7 @@ def test_in_pairs(name, scenario):
             continue
         keeps_the_laws(scenario, on, {name, other})
         if not (comes_after(name, other) or comes_after(other, name)):
-            one, two = (
-                rewrite(baseline(scenario), in_order(on, *pair)) for pair in ((name, other), (other, name))
-            )
+            one, two = (rewrite(baseline(scenario), in_order(on, *pair)) for pair in ((name, other), (other, name)))
             # 5. Order does not matter, or is declared.
             assert one.steps == two.steps or canonical(one) == canonical(two), (name, other)
 
@@ -422,10 +418,7 @@ def test_a_plan_reads_as_a_table():
     text = plan_text(plan(SCENARIOS["sim-256-1d"], ALWAYS))
     lines = text.splitlines()
     assert lines[0].split() == ["where", "path", "caller", "operation", "detail", "work"]
-    assert (
-        len({line.index(" switch ") for line in lines if line.startswith("src0 ") and " switch " in line})
-        == 1
-    )
+    assert len({line.index(" switch ") for line in lines if line.startswith("src0 ") and " switch " in line}) == 1
     assert re.search(r"src0 +switch +vhost_vdpa_suspend +SUSPEND +arg=0x0 +vhost.ioctl=1\n", text)
     assert re.search(r"cvq_unmap_rings +IOTLB_INVALIDATE +asid=1 size=0x1000 +vhost.message=1", text)
     assert plan_diff(plan(SCENARIOS["talk"]), plan(SCENARIOS["talk"])) == "no step differs\n"

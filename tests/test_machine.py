@@ -54,9 +54,7 @@ def test_sections_after_seabios_are_those_of_a_real_guest():
     assert sections(derived) == sections(stated) == stated.sections
 
 
-@pytest.mark.parametrize(
-    ("memory", "low"), [(2815 * MIB, 2815 * MIB), (2816 * MIB, 2 * GIB), (4 * GIB, 2 * GIB)]
-)
+@pytest.mark.parametrize(("memory", "low"), [(2815 * MIB, 2815 * MIB), (2816 * MIB, 2 * GIB), (4 * GIB, 2 * GIB)])
 def test_memory_is_split_below_4_gib(memory, low):
     found = sections(Guest(memory=memory))
     below = [each for each in found if each.gpa == MIB]
@@ -81,10 +79,7 @@ def test_the_layout_of_64_entry_rings_is_that_of_a_real_run():
     assert mapped[: len(stated)] == stated
     assert [each.iova for each in order] == [0x1000 * n for n in range(1, 9)]
     assert memory[0].iova == 0x9000
-    assert (
-        next(run for run, one in zip(memory, sections(QTEST.guest), strict=True) if one.gpa == MIB).iova
-        == 0x109000
-    )
+    assert next(run for run, one in zip(memory, sections(QTEST.guest), strict=True) if one.gpa == MIB).iova == 0x109000
 
 
 def test_the_cvq_alone_begins_at_the_first_page_too():
@@ -106,9 +101,7 @@ def test_the_layout_of_larger_rings_is_that_of_a_real_run(run):
         assert memory[0].iova == 0xB000
 
 
-@pytest.mark.parametrize(
-    "device", [VdpaDevice(queue_pairs=n, queue_size=s) for n in (1, 16) for s in (2, 256, 1024)]
-)
+@pytest.mark.parametrize("device", [VdpaDevice(queue_pairs=n, queue_size=s) for n in (1, 16) for s in (2, 256, 1024)])
 def test_iova_zero_is_never_used_and_nothing_overlaps(device):
     for shadowed in (True, False):
         rings = ring_areas(device, shadowed)
@@ -281,9 +274,7 @@ def test_a_long_run_mapped_chunk_by_chunk_is_summed_in_closed_form():
     count = EACH_LIMIT + 36
     ring, run = page_run(0x1000, 0x2000, "ro"), page_run(0x10_0000, count << 12, "rw")
     (each,) = [
-        r
-        for r in replay((Map(0, (ring,)), SetMap(0), Map(0, (run,)), SetMap(0, each=True)))
-        if r and r.rebuilds > 1
+        r for r in replay((Map(0, (ring,)), SetMap(0), Map(0, (run,)), SetMap(0, each=True))) if r and r.rebuilds > 1
     ]
     twin = naive.Device()
     twin.update(0, ring)
@@ -308,8 +299,7 @@ def test_memory_keys_of_large_guests(gib, direct, klms):
 
 def test_small_pages_make_an_mtt_each_and_huge_ones_few():
     small, huge = (
-        memory_region(identity_memory(Guest(memory=m * GIB, backing=b, vga=True)))
-        for m, b in ((16, "4k"), (256, "1G"))
+        memory_region(identity_memory(Guest(memory=m * GIB, backing=b, vga=True))) for m, b in ((16, "4k"), (256, "1G"))
     )
     assert (small.direct, small.klms) == (24, 28)
     assert small.mtts == small.entries == pytest.approx(4.2e6, rel=0.01)

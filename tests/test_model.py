@@ -139,9 +139,7 @@ def test_an_absent_destination_is_like_the_source():
 
 
 def test_link_and_unlimited_rates():
-    text = (
-        SMALL + '[link]\nbandwidth = "25Gbit/s"\nlatency = "0s"\n[migration]\nmax_bandwidth = "unlimited"\n'
-    )
+    text = SMALL + '[link]\nbandwidth = "25Gbit/s"\nlatency = "0s"\n[migration]\nmax_bandwidth = "unlimited"\n'
     scenario = parse_scenario(text)
     assert scenario.link == Link(3_125_000_000, 0)
     assert scenario.migration.max_bandwidth is None
@@ -239,9 +237,7 @@ def test_names_of_features_agree_with_their_masks():
     assert feature_names(feature_mask(*Feature)) == tuple(feature.name for feature in Feature)
 
 
-@pytest.mark.parametrize(
-    "name", ["INDIRECT_DESC", "RING_PACKED", "IN_ORDER", "NOTIFICATION_DATA", "RING_RESET"]
-)
+@pytest.mark.parametrize("name", ["INDIRECT_DESC", "RING_PACKED", "IN_ORDER", "NOTIFICATION_DATA", "RING_RESET"])
 def test_a_device_with_other_transport_features_cannot_be_shadowed(name):
     word = 0x300830000 | Feature[name].mask
     message = refusal(SMALL + f'[device]\nfeatures = "{word:#x}"\n')
@@ -250,9 +246,7 @@ def test_a_device_with_other_transport_features_cannot_be_shadowed(name):
 
 
 def test_an_unnamed_transport_feature_blocks_too():
-    assert "bit 42 blocks migration" in refusal(
-        SMALL + f'[device]\nfeatures = "{0x300830000 | 1 << 42:#x}"\n'
-    )
+    assert "bit 42 blocks migration" in refusal(SMALL + f'[device]\nfeatures = "{0x300830000 | 1 << 42:#x}"\n')
 
 
 @pytest.mark.parametrize("name", ["VERSION_1", "ACCESS_PLATFORM"])
@@ -354,9 +348,7 @@ def test_a_bad_value_inside_a_list_names_its_place():
     )
     assert "must be a row" in refusal(SMALL + "sections = [7]")
     assert refusal(SMALL + 'sections = [["0x1", "0x1000", "rw"]]').startswith("guest.sections[0].gpa = '0x1'")
-    assert refusal(SMALL + '[migration]\nchanges = [{ after = "1 day" }]').startswith(
-        "migration.changes[0].after"
-    )
+    assert refusal(SMALL + '[migration]\nchanges = [{ after = "1 day" }]').startswith("migration.changes[0].after")
 
 
 @pytest.mark.parametrize(
@@ -374,9 +366,7 @@ def test_sections_are_sorted_and_apart(sections, why):
 
 def test_changes_are_in_order_and_change_something():
     table = SMALL + "[migration]\nchanges = "
-    assert refusal(table + '[{ after = "1s" }]').startswith(
-        'migration.changes[0].after = "1s": a change must set'
-    )
+    assert refusal(table + '[{ after = "1s" }]').startswith('migration.changes[0].after = "1s": a change must set')
     late, early = (f'{{ after = "{after}", downtime_limit = "1s" }}' for after in ("2s", "1s"))
     assert "in order of time" in refusal(table + f"[{late}, {early}]")
     assert "in order of time" in refusal(table + f"[{late}, {late}]")

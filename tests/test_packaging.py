@@ -40,9 +40,7 @@ def conda_specs(conda_file):
 
 def test_conda_and_pip_ask_for_the_same_packages(project, conda_specs):
     from_pip = {(r.name, r.specifier) for r in map(Requirement, project["dependencies"])}
-    from_conda = {
-        (r.name, r.specifier) for r in map(Requirement, conda_specs[1:]) if r.name not in ("python", "pip")
-    }
+    from_conda = {(r.name, r.specifier) for r in map(Requirement, conda_specs[1:]) if r.name not in ("python", "pip")}
     assert from_pip
     assert from_conda == from_pip
 

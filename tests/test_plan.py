@@ -21,9 +21,7 @@ SMALL = Scenario(name="small", guest=Guest(memory=64 * MIB))
 
 
 def step(name, *after, **more):
-    return Step(
-        name, more.pop("op", name), more.pop("lane", LANE), more.pop("device", -1), "stop", "", after, **more
-    )
+    return Step(name, more.pop("op", name), more.pop("lane", LANE), more.pop("device", -1), "stop", "", after, **more)
 
 
 def a_plan(*steps):
@@ -94,9 +92,7 @@ def test_move_puts_steps_in_series_elsewhere():
 
 def test_reschedule_runs_steps_beside_the_others():
     other = Lane("source", "worker", 0)
-    moved = DIAMOND.reschedule(
-        [DIAMOND.steps[1], DIAMOND.steps[2]], after=step("a"), before=step("e"), lane=other
-    )
+    moved = DIAMOND.reschedule([DIAMOND.steps[1], DIAMOND.steps[2]], after=step("a"), before=step("e"), lane=other)
     assert waits(moved) == {"a": (), "b": ("a",), "c": ("b",), "d": ("a",), "e": ("d", "c")}
     assert [each.lane for each in moved if each.name in "bc"] == [other, other]
     apart = DIAMOND.reschedule([DIAMOND.steps[3]], after=step("a"))
@@ -185,10 +181,7 @@ def test_the_early_listener_as_shipped_still_maps_inside_the_downtime():
         return sum(found)
 
     pages = sum(
-        run.pages
-        for each in shipped.select(path="init")
-        if isinstance(each.effect, Map)
-        for run in each.effect.runs
+        run.pages for each in shipped.select(path="init") if isinstance(each.effect, Map) for run in each.effect.runs
     )
     assert cold(shipped, "start") == 0
     assert 0 < cold(off, "start") < pages
@@ -198,10 +191,7 @@ def test_the_early_listener_as_shipped_still_maps_inside_the_downtime():
 def test_the_early_listener_makes_the_map_in_the_downtime_cheaper():
     """Trap: it is not useless either."""
     scenario = find_scenario("sim-256-1d")
-    off, on = (
-        simulate(scenario, {"suspend", "iotlb-batch", "cvq-asid", *more})
-        for more in ((), ("early-listener",))
-    )
+    off, on = (simulate(scenario, {"suspend", "iotlb-batch", "cvq-asid", *more}) for more in ((), ("early-listener",)))
     assert on.windows["destination_setup"] < 0.8 * off.windows["destination_setup"]
     kept = simulate(scenario, {"suspend", "iotlb-batch", "cvq-asid", "early-listener-kept"})
     assert kept.windows["destination_setup"] < 0.2 * on.windows["destination_setup"]
@@ -237,9 +227,7 @@ def test_precreated_virtqueues_need_256_entries():
     ran = {}
     for size in (256, 1024):
         fitting = replace(scenario, device=replace(scenario.device, queue_size=size))
-        ran[size] = [
-            each.op for each in plan(fitting).select(path="start", lane=Lane("destination", "firmware", 0))
-        ]
+        ran[size] = [each.op for each in plan(fitting).select(path="start", lane=Lane("destination", "firmware", 0))]
     assert "CREATE_VQ" not in ran[256]
     assert "CREATE_VQ" in ran[1024]
 

@@ -285,9 +285,7 @@ def test_equal_data_give_equal_bytes(form, talk, tmp_path):
 
 def test_a_picture_says_what_it_shows(tmp_path):
     axes = draw_downtime(axes_of(), [Bar("now", {"svq_switch": {"pin": MS}})], ["svq_switch"])
-    path = save_figure(
-        axes.figure, tmp_path / "a.svg", title="Downtime of <talk>", description="scenario & version"
-    )
+    path = save_figure(axes.figure, tmp_path / "a.svg", title="Downtime of <talk>", description="scenario & version")
     text = path.read_text(encoding="utf-8")
     assert "Downtime of &lt;talk&gt;" in text
     assert "scenario &amp; version" in text

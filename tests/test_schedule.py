@@ -70,9 +70,7 @@ def test_the_witness_can_tell_a_difference():
 def test_the_head_of_the_queue_blocks_those_behind_it():
     jobs = [Job(10, (), "lane", 2), Job(1, (), "lane", 3), Job(1, (), "lane", 1)]
     assert run(jobs, lambda lane: 3) == [(0, 10), (10, 11), (11, 12)]
-    starts, because = assign(
-        [10, 1, 1], [0, 0, 0], [[], [], []], [Lane("source", "firmware")] * 3, [30, 31, 1]
-    )
+    starts, because = assign([10, 1, 1], [0, 0, 0], [[], [], []], [Lane("source", "firmware")] * 3, [30, 31, 1])
     assert starts == [0, 10, 11]
     assert because == [-1, 0, 1]
 
@@ -82,9 +80,7 @@ def test_what_became_ready_first_goes_first():
     busy, other = Lane("source", "bql"), Lane("source", "link")
     jobs = [Job(1, (), other), Job(2, (), busy), Job(5, (1,), busy), Job(5, (0,), busy)]
     timeline = schedule(*as_plan(jobs, find_scenario("sim-256-1d")))
-    assert (
-        [span.start for span in timeline.spans] == [0, 0, 7, 2] == [start for start, _ in run(jobs, capacity)]
-    )
+    assert [span.start for span in timeline.spans] == [0, 0, 7, 2] == [start for start, _ in run(jobs, capacity)]
 
 
 def test_a_tie_goes_by_the_order_of_the_plan():

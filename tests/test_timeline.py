@@ -119,15 +119,11 @@ def test_windows_sum_to_the_nanosecond_and_hang_together(name):
         assert sum(part.ns for part in run.breakdown(window)) == (run.windows[window] or 0)
         assert WAITING not in {part.key for part in run.breakdown(window)}
     switch = [
-        marks[f"svq-switch-end:{d}"] - marks[f"svq-switch-begin:{d}"]
-        for d in devices
-        if run.windows["svq_switch"]
+        marks[f"svq-switch-end:{d}"] - marks[f"svq-switch-begin:{d}"] for d in devices if run.windows["svq_switch"]
     ]
     assert run.windows["svq_switch"] == (max(switch) if switch else None)
     assert run.windows["svq_switch_sum"] == (sum(switch) if switch else None)
-    assert run.windows["source_teardown"] == sum(
-        marks[f"stop-end:{d}"] - marks[f"stop-begin:{d}"] for d in devices
-    )
+    assert run.windows["source_teardown"] == sum(marks[f"stop-end:{d}"] - marks[f"stop-begin:{d}"] for d in devices)
     assert run.windows["vm_paused"] == marks["vcpus-resumed"] - marks["vcpus-paused"]
     outages = [each["ns"] for each in run.outages() if each["blackout"] == 2]
     assert outages == [marks[f"network-up:{d}"] - marks[f"stop-begin:{d}"] for d in devices]

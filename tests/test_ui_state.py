@@ -90,9 +90,7 @@ def test_of_two_that_conflict_one_stays():
 def test_what_cannot_apply_is_refused_in_words_and_the_run_stays(state):
     before = state.run, state.on, state.previous
     state.set_toggle("map-at-load-setup", True)
-    assert state.error.startswith(
-        "Iterative map at the destination cannot apply: conflicts with early-listener-kept"
-    )
+    assert state.error.startswith("Iterative map at the destination cannot apply: conflicts with early-listener-kept")
     assert (state.run, state.on, state.previous) == before
 
 

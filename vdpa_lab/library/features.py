@@ -139,9 +139,7 @@ def shipped_by(qemu: str, linux: str, driver: str = "", side: str = "") -> froze
     return frozenset(
         entry.name
         for entry in shipped_features().values()
-        if entry.by(qemu, linux)
-        and driver in ("", entry.driver or driver)
-        and (not side or side in entry.hosts)
+        if entry.by(qemu, linux) and driver in ("", entry.driver or driver) and (not side or side in entry.hosts)
     )
 
 

@@ -219,9 +219,7 @@ def parse_figures(
     return tuple(_figure(each, head, toggles, f"{where}: figure") for each in table["figure"])
 
 
-def read_figures(
-    folder: str | Path | None = None, toggles: Collection[str] | None = None
-) -> tuple[Figure, ...]:
+def read_figures(folder: str | Path | None = None, toggles: Collection[str] | None = None) -> tuple[Figure, ...]:
     """Every published figure, V before P before M, by number. Raises FigureError, OSError."""
     folder = data_dir() / "published" if folder is None else Path(folder)
     found: dict[str, Figure] = {}

@@ -90,9 +90,7 @@ class _AddressSpace:
             dropped_indirect += self.region.direct > 0
             self.region = region
         indirect = sum(region.direct > 0 for region in steps)
-        return Replay(
-            len(steps), built, indirect, dropped, dropped_indirect, tuple(region.entries for region in steps)
-        )
+        return Replay(len(steps), built, indirect, dropped, dropped_indirect, tuple(region.entries for region in steps))
 
     def _partial(self, chunks: int) -> list[Run]:
         last = self.last

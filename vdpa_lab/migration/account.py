@@ -86,11 +86,7 @@ def _leaves(iova: int, physical: int, size: int, sizes: tuple[int, ...] = SUPERP
     if not whole or (iova - physical) % leaf:
         return _leaves(iova, physical, size, smaller)
     end = head + whole * leaf
-    return (
-        _leaves(iova, physical, head, smaller)
-        + whole
-        + _leaves(iova + end, physical + end, size - end, smaller)
-    )
+    return _leaves(iova, physical, head, smaller) + whole + _leaves(iova + end, physical + end, size - end, smaller)
 
 
 def _with_warmth(plan: Plan) -> dict[int, Effect]:

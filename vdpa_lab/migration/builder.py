@@ -123,7 +123,7 @@ def rebuilds(plan: Plan, messages: Iterable[Step]) -> list[Step]:
 
 
 def batched(plan: Plan, groups: Iterable[list[Step]], tag: str) -> Plan:
-    """A batch around each group of messages (one address space): a single set_map at its end instead of one each and more.
+    """A batch around each group of messages (one address space each): a single set_map at its end, none before.
 
     Groups that are in a batch already stay as they are.
     """

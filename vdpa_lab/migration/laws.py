@@ -67,9 +67,7 @@ ORDERS = (
     # One device, on either host.
     Order("features are set before virtqueues are", where(op="GET/SET_FEATURES"), where(op="SET_VRING_NUM")),
     Order("ring addresses are set before the device starts", where(op="SET_VRING_ADDR"), starts_device),
-    Order(
-        "a group is given its address space first", where(op="SET_GROUP_ASID"), starts_device, needed=False
-    ),
+    Order("a group is given its address space first", where(op="SET_GROUP_ASID"), starts_device, needed=False),
     Order("ring positions are set before data virtqueues are enabled", _sets_base, _enables),
     Order("the device starts before its data virtqueues are enabled", starts_device, _enables),
     Order("the CVQ's replay precedes enabling data virtqueues", _replays, _enables, needed=False),
@@ -78,9 +76,7 @@ ORDERS = (
     Order("state is loaded before data virtqueues are enabled", _state, _both(_destination, _enables)),
     Order("the switch stops a device before it unmaps", _both(_switch, _stops), _both(_switch, _unmaps)),
     Order("the source stops a device before it unmaps", _both(_stop, _stops), _both(_unpinned, _unmaps)),
-    Order(
-        "ring positions are read from a stopped device", _both(_switch, _stops), _both(_switch, _reads_base)
-    ),
+    Order("ring positions are read from a stopped device", _both(_switch, _stops), _both(_switch, _reads_base)),
     Order(
         "ring positions are read before the reset that loses them",
         _both(_switch, _reads_base),

@@ -35,9 +35,7 @@ def batches(known: Ancestry, numbers: list[int]) -> None:
     steps, begun, previous = known.plan.steps, None, None
     for number in (n for n in numbers if steps[n].op.startswith("IOTLB_")):
         step = steps[number]
-        edge = step.op == "IOTLB_BATCH_BEGIN" or (
-            previous is not None and steps[previous].op == "IOTLB_BATCH_END"
-        )
+        edge = step.op == "IOTLB_BATCH_BEGIN" or (previous is not None and steps[previous].op == "IOTLB_BATCH_END")
         if previous is not None and (begun or edge):
             known.in_turn(previous, number, rule)
         if step.op == "IOTLB_BATCH_BEGIN":
@@ -110,9 +108,7 @@ def _there_before(plan: Plan, numbers: list[int]) -> Iterator[tuple[tuple[int, i
     """What a source device had mapped before the migration: all that it unmaps without having mapped it."""
     guest, device, mapped = plan.scenario.guest, plan.scenario.device, set()
     shadowed = device.svq == "on"
-    rings, memory = (
-        shadow_layout(guest, device) if shadowed else (ring_areas(device, False), identity_memory(guest))
-    )
+    rings, memory = shadow_layout(guest, device) if shadowed else (ring_areas(device, False), identity_memory(guest))
     usual = {*memory, *rings.cvq, *rings.buffers, *(area for pair in rings.data for area in pair)}
     for step in (plan.steps[number] for number in numbers):
         if isinstance(step.effect, (Map, Unmap)):

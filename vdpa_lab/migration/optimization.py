@@ -140,7 +140,9 @@ def rewrite(plan: Plan, optimizations: Iterable[Optimization]) -> Plan:
     return plan
 
 
-def plan(scenario: Scenario, names: Iterable[str] | None = None, knobs: dict[str, dict[str, int]] | None = None) -> Plan:
+def plan(
+    scenario: Scenario, names: Iterable[str] | None = None, knobs: dict[str, dict[str, int]] | None = None
+) -> Plan:
     """The plan of a scenario with these toggles (None: its default ones). Raises InputError when one cannot apply."""
     on = default_toggles(scenario) if names is None else known(names)
     if refused := refusals(on, scenario.device.driver):
@@ -151,7 +153,9 @@ def plan(scenario: Scenario, names: Iterable[str] | None = None, knobs: dict[str
         each = catalogue()[name]
         for knob_name in changes:
             if knob_name not in {f.name for f in fields(each)}:
-                raise InputError(f"{name} has no knob {knob_name!r}; {nearest(knob_name, [f.name for f in fields(each)])}")
+                raise InputError(
+                    f"{name} has no knob {knob_name!r}; {nearest(knob_name, [f.name for f in fields(each)])}"
+                )
         turned.append(replace(each, **changes) if changes else each)
     return _rewritten(scenario, tuple(turned))
 

@@ -17,10 +17,11 @@ class Step(NamedTuple):
     """One operation.
 
     name: unique in its plan. op: the operation as the kernel, QEMU or the firmware names it. device: index, or -1 for
-    the whole VM. path: the QEMU code path it belongs to (PATHS), caller: the function that issues it. after: names of
-    the steps it waits for. work: pairs of cost key and amount. width: how many firmware commands of its work are in flight at once. groups: how many times the
-    caller waits for its commands. effect: what it does to the device's address spaces. of: the step whose effect its
-    work is derived from. detail: kernel arguments as printed. mark: the instant that it names.
+    the whole VM. path: the QEMU code path it belongs to (PATHS). caller: the function that issues it. after: names of
+    the steps it waits for. work: pairs of cost key and amount. width: how many firmware commands of its work are in
+    flight at once. groups: how many times the caller waits for its commands. effect: what it does to the device's
+    address spaces. of: the step whose effect its work is derived from. detail: kernel arguments as printed. mark: the
+    instant that it names.
     """
 
     name: str
@@ -101,7 +102,9 @@ class Plan:
 
     def devices(self, side: str, path: str) -> list[int]:
         """The devices that have steps on this side and path, in the order in which they are served."""
-        return list(dict.fromkeys(s.device for s in self.steps if s.path == path and s.lane.side == side and s.device >= 0))
+        return list(
+            dict.fromkeys(s.device for s in self.steps if s.path == path and s.lane.side == side and s.device >= 0)
+        )
 
     def drop(self, steps: Iterable[Step]) -> Plan:
         """Without `steps`; what waited for one of them now waits for what that one waited for."""
@@ -157,7 +160,9 @@ class Plan:
         """With `steps` taken out of their place and put in series just after another step."""
         return self.move_all({after.name: list(steps)})
 
-    def reschedule(self, steps: Iterable[Step], *, after: Step, before: Step | None = None, lane: Lane | None = None) -> Plan:
+    def reschedule(
+        self, steps: Iterable[Step], *, after: Step, before: Step | None = None, lane: Lane | None = None
+    ) -> Plan:
         """With `steps` taken out of their place and run in series once `after` is done, on `lane` if given.
 
         They run beside what else follows `after`; `before`, when given, waits for the last of them.

@@ -90,8 +90,6 @@ class VdpaDevice(Record):
         if blocked := shadow_blockers(word):
             self._refuse("features", blocked)
         if self.cvq != self.has(Feature.CTRL_VQ):
-            self._refuse(
-                "features", f"CTRL_VQ must be among them if and only if device.cvq is true; it is {self.cvq}"
-            )
+            self._refuse("features", f"CTRL_VQ must be among them if and only if device.cvq is true; it is {self.cvq}")
         if (orphans := word & feature_mask(*NEED_CTRL_VQ)) and not self.cvq:
             self._refuse("features", f"{', '.join(feature_names(orphans))} need a control virtqueue")

@@ -115,9 +115,7 @@ def choice(*words: str) -> Kind:
 def word(pattern: str, allowed: str) -> Kind:
     """A text that wholly matches the regular expression `pattern`."""
     compiled = re.compile(pattern)
-    return Kind(
-        allowed, lambda value: type(value) is str and compiled.fullmatch(value) is not None, write=toml_string
-    )
+    return Kind(allowed, lambda value: type(value) is str and compiled.fullmatch(value) is not None, write=toml_string)
 
 
 def _is_plain(value: object, longest: int) -> bool:
@@ -128,9 +126,7 @@ def _is_plain(value: object, longest: int) -> bool:
 
 def prose(longest: int) -> Kind:
     """Any Unicode text of at most `longest` characters."""
-    return Kind(
-        f"a text of at most {longest} characters", lambda value: _is_plain(value, longest), write=toml_string
-    )
+    return Kind(f"a text of at most {longest} characters", lambda value: _is_plain(value, longest), write=toml_string)
 
 
 def hexadecimal(bits: int, step: int = 1) -> Kind:
@@ -172,9 +168,7 @@ def records(cls: type, most: int) -> Kind:
     """A tuple of nested records, at most `most`: a TOML array of inline tables, or of rows."""
     return Kind(
         f"a list of at most {most} entries ({cls.__name__})",
-        lambda value: (
-            type(value) is tuple and len(value) <= most and all(isinstance(each, cls) for each in value)
-        ),
+        lambda value: type(value) is tuple and len(value) <= most and all(isinstance(each, cls) for each in value),
         record=cls,
         many=True,
     )

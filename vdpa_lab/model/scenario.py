@@ -14,9 +14,7 @@ from vdpa_lab.model.workload import Workload
 from vdpa_lab.units import bytes_text, format_bytes
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
-_NAME = word(
-    NAME_PATTERN, "a name of at most 100 letters, digits, '.', '_' and '-', the first a letter or digit"
-)
+_NAME = word(NAME_PATTERN, "a name of at most 100 letters, digits, '.', '_' and '-', the first a letter or digit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +45,7 @@ class Scenario(Record):
             locked = format_bytes(self.device.count * self.guest.memory)
             found.append(f"every device pins all RAM: RLIMIT_MEMLOCK must allow {locked}")
         if self.device.driver == "mlx5" and self.device.queue_size > MLX5_MAX_VQ_ENTRIES:
-            found.append(
-                f"mlx5_vdpa offers at most {MLX5_MAX_VQ_ENTRIES} entries per virtqueue; more are assumed"
-            )
+            found.append(f"mlx5_vdpa offers at most {MLX5_MAX_VQ_ENTRIES} entries per virtqueue; more are assumed")
         return tuple(found)
 
     def _check(self) -> None:

@@ -84,9 +84,7 @@ def _read_value(kind: Kind, raw: Any, path: str, where: str) -> Any:
         return _read_record(kind.record, raw, path, where)
     try:
         if kind.record is not None and type(raw) is list:
-            value = tuple(
-                _read_record(kind.record, each, f"{path}[{i}]", where) for i, each in enumerate(raw)
-            )
+            value = tuple(_read_record(kind.record, each, f"{path}[{i}]", where) for i, each in enumerate(raw))
         else:
             value = kind.read(raw)
     except UnitError as error:
@@ -195,9 +193,7 @@ def scenario_path(name_or_path: str | os.PathLike[str]) -> Path:
         return Path(given)
     close = difflib.get_close_matches(given, known, 1, 0.5)
     nearest = f"the nearest is {close[0]}; " if close else ""
-    raise ScenarioError(
-        "", "", f"no such scenario and no such file; {nearest}known: {', '.join(known)}", given
-    )
+    raise ScenarioError("", "", f"no such scenario and no such file; {nearest}known: {', '.join(known)}", given)
 
 
 def find_scenario(name_or_path: str | os.PathLike[str]) -> Scenario:

@@ -170,17 +170,13 @@ def _label_segment(axes, family: Family, share_of_bar, left, right, y, span) -> 
 def _break_mark(axes, x, low, high, span, ink) -> None:
     slant, gap = span * 0.006, span * 0.007
     corners = [(x - slant, low), (x + slant, high), (x + slant + gap, high), (x - slant + gap, low)]
-    axes.add_collection(
-        PolyCollection([corners], facecolor="white", edgecolor="none", zorder=3), autolim=False
-    )
+    axes.add_collection(PolyCollection([corners], facecolor="white", edgecolor="none", zorder=3), autolim=False)
     for shift in (0, gap):
         axes.plot([x - slant + shift, x + slant + shift], [low, high], color=ink, lw=1.2, zorder=4)
 
 
 def _dress(axes, ticks, span, rows, ink) -> None:
-    unit, name = next(
-        ((size, name) for size, name in ((SECOND, "s"), (MS, "ms")) if span >= 2 * size), (1000, "µs")
-    )
+    unit, name = next(((size, name) for size, name in ((SECOND, "s"), (MS, "ms")) if span >= 2 * size), (1000, "µs"))
     axes.set_xlim(0, span)
     axes.set_ylim(rows - 0.4, -0.5)
     axes.set_yticks([at for at, _ in ticks], [label for _, label in ticks])
@@ -198,7 +194,5 @@ def draw_legend(axes: Axes, families: Iterable[str], ink: str = PAPER_INK, colum
     """The families in words, in stacking order; below the axes, or where `place` (for legend) says."""
     handles = [swatch(FAMILIES[name]) for name in FAMILIES if name in set(families)]
     place = place or {"loc": "upper center", "bbox_to_anchor": (0.5, -0.08)}
-    axes.legend(
-        handles=handles, ncols=columns, frameon=False, fontsize=FONT_SIZE - 0.5, labelcolor=ink, **place
-    )
+    axes.legend(handles=handles, ncols=columns, frameon=False, fontsize=FONT_SIZE - 0.5, labelcolor=ink, **place)
     return axes

@@ -77,9 +77,7 @@ def _published(axes, row, y, span, ink) -> None:
 def _simulated(axes, row, y, span, ink) -> None:
     value = row["simulated"]
     if value is None:
-        axes.text(
-            span * 0.01, y, f"not computed; {row['use']}", color=ink, fontsize=FONT_SIZE - 1, va="center"
-        )
+        axes.text(span * 0.01, y, f"not computed; {row['use']}", color=ink, fontsize=FONT_SIZE - 1, va="center")
         return
     constant = value * row["residual_constant"]
     axes.barh(y, value - constant, HEIGHT, color=USE_COLORS[row["use"]], edgecolor=EDGE, linewidth=0.5)

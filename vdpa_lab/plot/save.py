@@ -26,9 +26,7 @@ def _metadata(form: str, title: str, description: str) -> dict[str, str | None]:
     return {"Software": None, "Title": title, "Description": description}
 
 
-def save_figure(
-    figure: Figure, path: str | Path, *, title: str = "", description: str = "", dpi: int = 150
-) -> Path:
+def save_figure(figure: Figure, path: str | Path, *, title: str = "", description: str = "", dpi: int = 150) -> Path:
     """Write the figure as the format that the name ends in; give the path.
 
     title and description go into the file: what is shown, of which scenario, with which version. Exports are
@@ -39,9 +37,7 @@ def save_figure(
     if form not in FORMATS:
         raise ValueError(f"{path.name}: a picture is written as {', '.join(FORMATS)}")
     with matplotlib.rc_context(STABLE):
-        figure.savefig(
-            path, format=form, dpi=dpi, facecolor="white", metadata=_metadata(form, title, description)
-        )
+        figure.savefig(path, format=form, dpi=dpi, facecolor="white", metadata=_metadata(form, title, description))
     return path
 
 

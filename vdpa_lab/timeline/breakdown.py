@@ -61,6 +61,4 @@ def summed(parts: Iterable[Part]) -> tuple[Part, ...]:
     totals: dict[tuple, int] = {}
     for part in parts:
         totals[part[:4]] = totals.get(part[:4], 0) + part.ns
-    return tuple(
-        sorted((Part(*key, ns) for key, ns in totals.items()), key=lambda part: (-part.ns, part.op, part.key))
-    )
+    return tuple(sorted((Part(*key, ns) for key, ns in totals.items()), key=lambda part: (-part.ns, part.op, part.key)))

@@ -37,9 +37,7 @@ class ToggleRow:
         self.box.add_class("vdpa-row")
         self.checkbox.observe(guarded(lambda change: state.set_toggle(each.name, change["new"])), "value")
         for name, slider in self.knobs.items():
-            slider.observe(
-                guarded(lambda change, name=name: state.set_knob(each.name, name, change["new"])), "value"
-            )
+            slider.observe(guarded(lambda change, name=name: state.set_knob(each.name, name, change["new"])), "value")
 
     def show(self, reason: str) -> None:
         """Bring the row up to date; `reason` is why it cannot apply, "" if it can."""
@@ -68,9 +66,7 @@ class Choices:
             "Reset all": lambda _: state.reset(),
             "Keep this run": lambda _: state.keep(),
         }
-        self.buttons = {
-            title: widgets.Button(description=title, layout={"width": "auto"}) for title in presses
-        }
+        self.buttons = {title: widgets.Button(description=title, layout={"width": "auto"}) for title in presses}
         for title, press in presses.items():
             self.buttons[title].on_click(guarded(press))
         *ladder, keep = self.buttons.values()
@@ -136,9 +132,7 @@ class Controls:
     def _list(self) -> widgets.VBox:
         """Rows by layer; first those of the scenario's ladder, in its order."""
         ladder = self.state.base.optimizations or ()
-        place = {
-            name: at for at, name in enumerate((*ladder, *(name for name in self.rows if name not in ladder)))
-        }
+        place = {name: at for at, name in enumerate((*ladder, *(name for name in self.rows if name not in ladder)))}
         ordered = sorted(self.rows.values(), key=lambda row: place[row.each.name])
         children = []
         for layer in LAYERS:

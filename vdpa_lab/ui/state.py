@@ -75,9 +75,7 @@ class LabState(HasTraits):
         if value == (name in self.on):
             return self._quietly()
         if not value:
-            return self._change(
-                on=[other for other in self.on if other != name], cause=f"{each.title} is off"
-            )
+            return self._change(on=[other for other in self.on if other != name], cause=f"{each.title} is off")
         if why := why_not(name, self.on, self.scenario.device.driver):
             return self._refuse(f"{each.title} cannot apply: {why}")
         return self._change(on=(*self.on, name))

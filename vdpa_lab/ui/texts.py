@@ -84,11 +84,7 @@ def difference(now: int | None, then: int | None) -> str:
     ms = (now - then) / MS
     digits = 0 if abs(ms) >= 1000 else 1 if abs(ms) >= 10 else 3
     # Beyond ten minutes milliseconds are digits without meaning.
-    change = (
-        f"{ms:+,.{digits}f} ms"
-        if abs(ms) < 600_000
-        else f"{'+' if ms > 0 else ''}{duration_words(now - then)}"
-    )
+    change = f"{ms:+,.{digits}f} ms" if abs(ms) < 600_000 else f"{'+' if ms > 0 else ''}{duration_words(now - then)}"
     return f"{change}{_percent(now, then)}".replace("-", "−")
 
 

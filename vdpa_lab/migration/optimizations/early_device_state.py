@@ -14,12 +14,14 @@ STAYS = {"vhost_vdpa_set_vring_ready", "vhost_vdpa_listener_region_add", ""}
 
 @dataclass(frozen=True, slots=True)
 class EarlyDeviceState(Optimization):
-    """Send virtio-net's state during precopy and configure the device with it; ring positions follow in the downtime."""
+    """Send virtio-net's state during precopy and configure the device with it; ring positions follow later."""
 
     name: ClassVar = "early-device-state"
     title: ClassVar = "Early device state"
     layer: ClassVar = "qemu"
-    effect: ClassVar = "features, rings, DRIVER_OK and control commands leave the downtime; ring positions and enable stay"
+    effect: ClassVar = (
+        "features, rings, DRIVER_OK and control commands leave the downtime; ring positions and enable stay"
+    )
     status: ClassVar = "posted for vhost-user; proposed for vhost-vdpa"
     refs: ClassVar = ("yajunw2023", "palmer2025iterative")
     requires: ClassVar = (("map-at-load-setup", "early-listener-kept"),)

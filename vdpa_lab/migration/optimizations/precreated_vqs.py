@@ -39,7 +39,10 @@ class PrecreatedVqs(Optimization):
         created = plan.select(path="start", op="CREATE_VQ")[0].work
         steering = plan.select(path="start", op="CREATE_STEERING")[0].work
         resets = [step for step in plan.select(path="init", op="SET_STATUS") if step.detail]
-        after = {step.name: self._creation(plan, step, created, steering) for step in (*plan.select(op="CREATE_PA_MKEY"), *resets)}
+        after = {
+            step.name: self._creation(plan, step, created, steering)
+            for step in (*plan.select(op="CREATE_PA_MKEY"), *resets)
+        }
         before = {}
         torn = plan.select(op="DESTROY_VQ")[0].work[0][1]
         for step in plan.select(path={"switch", "start"}, op="CREATE_VQ", caller="vhost_vdpa_dev_start"):

@@ -16,7 +16,7 @@ LISTENER = {"vhost_vdpa_listener_region_add", "vhost_vdpa_listener_region_del"}
 
 @dataclass(frozen=True, slots=True)
 class SvqDescAsid(Optimization):
-    """Give shadow rings the descriptor group's ASID: guest memory stays mapped at IOVA = GPA when SVQ comes and goes."""
+    """Give shadow rings the descriptor group's ASID: guest memory stays mapped at IOVA = GPA throughout."""
 
     name: ClassVar = "svq-desc-asid"
     title: ClassVar = "SVQ descriptor address space"
@@ -43,9 +43,13 @@ class SvqDescAsid(Optimization):
                 t.ioctl(op, f"arg={CVQ_ASID << 32 | 2 if op == 'SET_GROUP_ASID' else 0:#x}")
             t.set_map(RAM_ASID)  # the reset dropped the device's map though vhost keeps its entries
             plan = plan.insert(t.steps, before=maps[0]).drop(listener)
-        ours = [s for s in plan.select(side="source", path={"switch", "stop"}) if isinstance(s.effect, (Map, Unmap, SetMap))]
+        ours = [
+            s for s in plan.select(side="source", path={"switch", "stop"}) if isinstance(s.effect, (Map, Unmap, SetMap))
+        ]
         rings = [s for s in ours if s.caller not in LISTENER]
         plan = plan.alter(rings, lambda step: in_asid(step, CVQ_ASID))
         stops = [s for s in ours if s.path == "stop" and s.caller in LISTENER and isinstance(s.effect, Unmap)]
-        runs = {s.name: identity[s.device][i] for d in identity for i, s in enumerate(x for x in stops if x.device == d)}
+        runs = {
+            s.name: identity[s.device][i] for d in identity for i, s in enumerate(x for x in stops if x.device == d)
+        }
         return plan.alter(stops, lambda step: step._replace(effect=step.effect._replace(runs=runs[step.name])))

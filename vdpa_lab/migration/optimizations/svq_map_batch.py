@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from vdpa_lab.migration.builder import batched
-from vdpa_lab.migration.optimization import SIM_PRESETS, Optimization
+from vdpa_lab.migration.optimization import Optimization
 from vdpa_lab.migration.plan import Plan, Step
 
 RINGS = {"vhost_vdpa_svq_map_rings"}
@@ -17,7 +17,7 @@ UNMAPS = {"vhost_vdpa_svq_unmap_rings", "vhost_vdpa_cvq_unmap_rings", "vhost_vdp
 
 @dataclass(frozen=True, slots=True)
 class SvqMapBatch(Optimization):
-    """Batch the maps and unmaps of shadow rings: one map rebuild a queue pair, and one for all of a device at the stop."""
+    """Batch the maps and unmaps of shadow rings: one rebuild a queue pair, and one for a device at the stop."""
 
     name: ClassVar = "svq-map-batch"
     title: ClassVar = "Batched SVQ maps"
@@ -29,9 +29,6 @@ class SvqMapBatch(Optimization):
     after: ClassVar = ("iotlb-batch", "svq-desc-asid", "cvq-asid", "suspend")
     removes: ClassVar = ("set_map.*", "mlx5.*")
     adds: ClassVar = ("vhost.message",)
-    slower: ClassVar = dict.fromkeys(
-        SIM_PRESETS, "without hardware a small map rebuild is free, and a batch has two messages more"
-    )
 
     def rewrite(self, plan: Plan) -> Plan:
         groups: dict[tuple, list[Step]] = {}
