@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 
 from vdpa_lab.paths import data_dir
+from vdpa_lab.words import nearest
 
 MAX_BYTES = 1 << 20
 FIELDS = ("author", "title", "date", "url", "messageid", "note")
@@ -54,11 +54,6 @@ class Citation:
         return f"{self.author}, “{self.title}”, {self.date}{where}"
 
 
-def _nearest(word: str, known: tuple[str, ...]) -> str:
-    close = get_close_matches(word, known, 1)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
-
-
 class _Reader:
     """A place in the text, and what can be read from there."""
 
@@ -95,7 +90,7 @@ class _Reader:
                 return key, fields
             self.at = name.end()
             if name[1] not in FIELDS:
-                raise self.refuse(f"entry {key!r}: unknown field {name[1]!r}; {_nearest(name[1], FIELDS)}")
+                raise self.refuse(f"entry {key!r}: unknown field {name[1]!r}; {nearest(name[1], FIELDS)}")
             if name[1] in fields:
                 raise self.refuse(f"entry {key!r}: {name[1]!r} is given twice")
             fields[name[1]] = self.value()

@@ -6,13 +6,13 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from vdpa_lab.model import Host, Scenario
 from vdpa_lab.paths import data_dir
+from vdpa_lab.words import nearest
 
 PARTS = ("linux", "qemu")
 SIDES = ("source", "destination")
@@ -74,18 +74,13 @@ class Behaviour:
         return version(self.qemu_from or "0") <= running and running[: len(until)] <= until
 
 
-def _nearest(word: str, known: Any) -> str:
-    close = get_close_matches(word, list(known), 1)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
-
-
 def _entry(cls: type, name: str, table: Any, where: str) -> Any:
     known = [field.name for field in fields(cls) if field.name != "name"]
     if not isinstance(table, dict):
         raise FeatureError(f"{where} {name!r}: has to be a table")
     for key, value in table.items():
         if key not in known:
-            raise FeatureError(f"{where} {name!r}: unknown key {key!r}; {_nearest(key, known)}")
+            raise FeatureError(f"{where} {name!r}: unknown key {key!r}; {nearest(key, known)}")
         if key in ("needs", "hosts"):
             allowed = PARTS if key == "needs" else SIDES
             if not isinstance(value, list) or not value or any(each not in allowed for each in value):
@@ -110,7 +105,7 @@ def parse_features(text: str, where: str) -> tuple[dict[str, Shipped], dict[str,
         raise FeatureError(f"{where}: not valid TOML: {error}") from None
     known = ("toggle", "behaviour")
     if unknown := [key for key in table if key not in known]:
-        raise FeatureError(f"{where}: unknown table {unknown[0]!r}; {_nearest(unknown[0], known)}")
+        raise FeatureError(f"{where}: unknown table {unknown[0]!r}; {nearest(unknown[0], known)}")
     toggles, behaviours = table.get("toggle", {}), table.get("behaviour", {})
     return (
         {name: _entry(Shipped, name, each, f"{where}: toggle") for name, each in toggles.items()},
@@ -156,5 +151,5 @@ def shipped(scenario: Scenario) -> tuple[str, ...]:
 def behaves(name: str, host: Host) -> bool:
     """Whether this host's QEMU shows a version-dependent behaviour. Raises FeatureError if unknown."""
     if name not in behaviours():
-        raise FeatureError(f"no behaviour {name!r}; {_nearest(name, behaviours())}")
+        raise FeatureError(f"no behaviour {name!r}; {nearest(name, behaviours())}")
     return behaviours()[name].by(host.qemu)

@@ -12,12 +12,12 @@ import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from vdpa_lab.library.citations import Citation, bibliography
 from vdpa_lab.paths import data_dir
+from vdpa_lab.words import nearest
 
 MAX_BYTES, MAX_ENTRIES, MAX_TEXT, MAX_NUMBER = 1 << 18, 64, 4000, 1e12
 TIME_UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}  # ns
@@ -107,14 +107,9 @@ _ROW |= dict.fromkeys(("low", "high", "resolution"), (int, float))
 _READING = {"name": str, "quantity": str, "note": str, "values": dict}
 
 
-def _nearest(word: str, known: Collection[str]) -> str:
-    close = get_close_matches(word, known, 1)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
-
-
 def _one_of(value: str, known: Collection[str], what: str, where: str) -> str:
     if value not in known:
-        raise FigureError(f"{where}: {what} {value!r} is not known; {_nearest(value, known)}")
+        raise FigureError(f"{where}: {what} {value!r} is not known; {nearest(value, known)}")
     return value
 
 
@@ -154,7 +149,7 @@ def _row(table: Any, unit: str, toggles: Collection[str] | None, where: str) -> 
     _one_of(table["use"], USES, "use", where)
     for name in table["assumes"]:
         if not isinstance(name, str) or (toggles is not None and name not in toggles):
-            raise FigureError(f"{where}: no optimisation {name!r}; {_nearest(str(name), toggles or ())}")
+            raise FigureError(f"{where}: no optimisation {name!r}; {nearest(str(name), toggles or ())}")
     given = [key for key in ("low", "high", "printed", "resolution") if key in table]
     if not given and table["use"] == "predicted":
         return Row(**table | {"assumes": tuple(table["assumes"])})

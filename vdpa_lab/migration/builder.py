@@ -26,7 +26,7 @@ class Thread:
         tag: str = "",
     ):
         self.steps, self.side, self.path, self.driver, self.tag = steps, side, path, driver, tag
-        self.after, self.device, self.caller, self.data_vqs = after, device, "", 0
+        self.after, self.device, self.caller = after, device, ""
         self._count = 0
 
     def fork(self, path: str, device: int = NO_DEVICE, side: str | None = None) -> Thread:

@@ -121,20 +121,22 @@ def stop(t: Thread, side: Side) -> None:
     t.qemu("disable notifiers", "qemu.notifier", device.data_vqs + device.cvq)
 
 
-def _vring_of(t: Thread, index: int, entries: int, areas: tuple[Run, Run] | None, base: int | str) -> None:
-    """One virtqueue: shadowed when it has `areas`, else the guest's own ring."""
-    if areas is None:
-        t.calling("vhost_virtqueue_start")
-        t.ioctl("SET_VRING_NUM", _vring(index, entries))
-        t.ioctl("GET/SET_VRING_BASE", _vring(index, base))
-        t.ioctl("SET_VRING_ADDR", _arg(index))
-        t.ioctl("SET_VRING_KICK", _vring(index, WILD))
-        return
+def _guest_ring(t: Thread, index: int, entries: int, base: int | str) -> None:
+    """One virtqueue given to the device as the guest laid it out."""
+    t.calling("vhost_virtqueue_start")
+    t.ioctl("SET_VRING_NUM", _vring(index, entries))
+    t.ioctl("GET/SET_VRING_BASE", _vring(index, base))
+    t.ioctl("SET_VRING_ADDR", _arg(index))
+    t.ioctl("SET_VRING_KICK", _vring(index, WILD))
+
+
+def _shadow_ring(t: Thread, index: int, areas: tuple[Run, Run], mapper: str) -> None:
+    """One shadowed virtqueue: driver and device area mapped each on its own, by the function `mapper`."""
     t.calling("vhost_vdpa_svq_setup")
     t.ioctl("GET/SET_VRING_BASE", _vring(index, 0))
     t.ioctl("SET_VRING_KICK", _vring(index, WILD))
     t.ioctl("SET_VRING_CALL", _vring(index, WILD))
-    t.calling("vhost_vdpa_svq_map_rings" if index < t.data_vqs else "vhost_vdpa_cvq_map_rings")
+    t.calling(mapper)
     for area in areas:
         t.update(RAM_ASID, area)
     t.calling("vhost_vdpa_svq_setup")
@@ -148,14 +150,10 @@ def _start_pair(t: Thread, side: Side, pair: int) -> None:
         for index in queues:
             t.ioctl("SET_VRING_NUM", _vring(index, device.queue_size))
     for index in queues:
-        in_use = pair < device.pairs_in_use
-        _vring_of(
-            t,
-            index,
-            device.queue_size,
-            side.layout.data[index] if side.data_shadowed else None,
-            WILD if in_use else 0,
-        )
+        if side.data_shadowed:
+            _shadow_ring(t, index, side.layout.data[index], "vhost_vdpa_svq_map_rings")
+        else:
+            _guest_ring(t, index, device.queue_size, WILD if pair < device.pairs_in_use else 0)
     _pair_notifiers(t, "map doorbells")
     t.calling("vhost_dev_start")
     _config_call(t, wanted=True)
@@ -169,7 +167,7 @@ def _start_cvq(t: Thread, side: Side) -> None:
         t.ioctl("GET_BACKEND_FEATURES")
     t.calling("vhost_virtqueue_start")
     t.ioctl("SET_VRING_NUM", _vring(side.device.data_vqs, side.device.cvq_size))
-    _vring_of(t, side.device.data_vqs, side.device.cvq_size, side.layout.cvq, 0)
+    _shadow_ring(t, side.device.data_vqs, side.layout.cvq, "vhost_vdpa_cvq_map_rings")
 
 
 def start(t: Thread, side: Side, masked_calls: int, status: int) -> None:
@@ -178,7 +176,6 @@ def start(t: Thread, side: Side, masked_calls: int, status: int) -> None:
     status: what the device shows before FEATURES_OK (ACKNOWLEDGE|DRIVER after a stop, 0 on a fresh destination).
     """
     device = side.device
-    t.data_vqs = device.data_vqs
     t.calling("virtio_bus_set_host_notifier")
     t.qemu("enable notifiers", "qemu.notifier", device.data_vqs + device.cvq)
     t.calling("vhost_virtqueue_mask")

@@ -85,9 +85,9 @@ CSS = """
   font-size: 11.5px}
 .vdpa-legend li {display: flex; align-items: center; gap: 5px; margin: 0}
 .vdpa-legend img {width: 24px; height: 12px}
-.vdpa-root table.vdpa-totals {border-collapse: collapse; font-size: 12px; width: 100%;
+.vdpa-root table.vdpa-totals {border-collapse: collapse; font-size: 11.5px; width: 100%;
   margin: 2px 0 0; border: 0}
-.vdpa-root .vdpa-totals :is(th, td) {padding: 2px 8px 0 0; text-align: right; white-space: nowrap;
+.vdpa-root .vdpa-totals :is(th, td) {padding: 2px 5px 0 0; text-align: right; white-space: nowrap;
   background: none; font-variant-numeric: tabular-nums; color: var(--jp-ui-font-color1, #222)}
 .vdpa-root .vdpa-totals th:first-child {text-align: left; font-weight: 600}
 .vdpa-root .vdpa-totals tbody td:nth-child(4) {font-weight: 700}
