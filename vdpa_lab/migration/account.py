@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from vdpa_lab.machine.iotlb import Clean, Effect, Map, SetMap, Unmap, replay
 from vdpa_lab.machine.memory import Run
 from vdpa_lab.migration.plan import Plan, Step, Work
-from vdpa_lab.model import Scenario
 from vdpa_lab.units import GIB, MIB, PAGE_SIZE
 
 SUPERPAGES = (GIB, 2 * MIB, PAGE_SIZE)  # sizes of x86 IOMMU page-table leaves
@@ -96,31 +95,24 @@ def _with_warmth(plan: Plan) -> dict[int, Effect]:
     RAM is loaded faults every page in; after loading only the pages that were zero, and so never written, are cold.
     """
     effects: dict[int, Effect] = {}
-    touched, loaded = False, False
+    touched: set[int] = set()
+    cold = 1.0
     for index, step in enumerate(plan.steps):
         if step.op == "load RAM":
-            loaded = True
+            cold = plan.scenario.guest.zero_pages
         effect = step.effect
         if effect is None:
             continue
-        if isinstance(effect, Map) and step.lane.side == "destination" and effect.runs[0].kind == "ram" and not touched:
-            effect = effect._replace(cold=_cold_share(plan.scenario, loaded))
+        if _maps_ram(step) and effect.runs[0].iova not in touched:
+            touched.add(effect.runs[0].iova)
+            effect = effect._replace(cold=cold)
         effects[index] = effect
-        if step.lane.side == "destination" and _ends_ram_map(plan, index, step):
-            touched = True
     return effects
 
 
-def _cold_share(scenario: Scenario, loaded: bool) -> float:
-    return scenario.guest.zero_pages if loaded else 1.0
-
-
-def _ends_ram_map(plan: Plan, index: int, step: Step) -> bool:
-    """Whether the listener's maps of one device end here, so that all of RAM has been touched."""
-    if step.caller != "vhost_vdpa_listener_region_add" or not isinstance(step.effect, Map):
-        return False
-    following = plan.steps[index + 1 : index + 8]
-    return not any(s.caller == step.caller and s.device == step.device and isinstance(s.effect, Map) for s in following)
+def _maps_ram(step: Step) -> bool:
+    """One section of guest RAM mapped on the destination."""
+    return isinstance(step.effect, Map) and step.lane.side == "destination" and step.effect.runs[0].kind == "ram"
 
 
 def _rebuilds(plan: Plan, effects: dict[int, Effect]) -> dict[str, object]:
