@@ -1,0 +1,65 @@
+"""The one decorator of compiled kernels, and the only place that imports numba.
+
+Compiled code is cached where numba can write; a cache that cannot be written never breaks anything.
+Fences order the accesses of two threads to one ring; they do nothing where kernels run as plain Python.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+
+import numba
+from numba.core.cgutils import ir
+from numba.extending import intrinsic
+
+DISABLED = bool(numba.config.DISABLE_JIT)
+X86 = platform.machine().lower() in ("x86_64", "amd64")
+
+
+def kernel(
+    function: Callable | None = None, *, inline: bool = False, parallel: bool = False, counted: bool = True
+) -> Callable:
+    """Compile a function of arrays and integers without the interpreter lock.
+
+    inline: a helper of a hot loop (array structs are passed as seven words each otherwise). parallel: prange loops.
+    counted: keep numba's reference counts; a hot kernel that makes no array does without.
+    """
+    options = {"nogil": True, "forceinline": inline, "parallel": parallel}
+    if not counted:
+        options["_nrt"] = False
+
+    def compile_(each: Callable) -> Callable:
+        try:
+            return numba.njit(each, cache=True, **options)
+        except RuntimeError:  # "cannot cache function: no locator available"
+            return numba.njit(each, **options)
+
+    return compile_ if function is None else compile_(function)
+
+
+def _fence(ordering: str, doc: str) -> Callable[[], None]:
+    """A function of no arguments that is a memory fence in compiled code."""
+
+    def emit(context, builder, signature, arguments):
+        if ordering == "seq_cst" and X86:  # a locked exchange on the stack orders as mfence does, and is faster
+            word = ir.IntType(64)
+            builder.atomic_rmw("xchg", builder.alloca(word), ir.Constant(word, 0), ordering)
+        else:
+            builder.fence(ordering)
+        return context.get_dummy_value()
+
+    def typed(typingctx):
+        return numba.types.void(), emit
+
+    def plain():
+        return None
+
+    made = plain if DISABLED else intrinsic(typed)
+    made.__doc__ = doc
+    return made
+
+
+acquire = _fence("acquire", "What is read from here on is no older than what was read before.")
+release = _fence("release", "What was written so far is seen no later than what is written from here on.")
+full_fence = _fence("seq_cst", "What was written so far is seen before anything is read from here on.")

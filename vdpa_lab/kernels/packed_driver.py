@@ -1,0 +1,242 @@
+"""The driver's side of a packed virtqueue (VIRTIO 1.3, 2.8). Import it through `packed`, which tells the conventions.
+
+Arguments throughout: m16, m64 the views of memory; q the driver's state, uint64[STATE_WORDS]; shadow its private
+book, uint64[2 * size], by buffer id. Buffers are elements addr (guest addresses) and length (bytes), uint64[], the
+device-readable ones first.
+"""
+
+# ruff: noqa: I001  (the words of a state and the constants, by kind)
+from __future__ import annotations
+
+import numpy as np
+
+from vdpa_lab.kernels._jit import acquire, full_fence, kernel, release
+from vdpa_lab.kernels.packed_event import asked_for
+from vdpa_lab.kernels.ring_errors import RingError
+from vdpa_lab.kernels.ring_layout import (
+    AVAIL_TOLD, AVAIL_WRAP, BYTES, DEVICE, DRIVER, FEATURES, FREE, NEXT_AVAIL, NEXT_USED, OLDEST, ORIGIN, ROOM, SIZE,
+    TABLE, USED_WRAP,
+    AVAIL, BOTH, EVENT_DESC, EVENT_DISABLE, EVENT_ENABLE, EVENT_IDX, INDIRECT, INDIRECT_DESC, IN_ORDER, LOW16, LOW32,
+    NEXT, USED, WRITE, U0, U1, U2, U4, U8, U15, U32, U48,
+)  # fmt: skip
+
+EMPTY_CHAIN, RING_FULL, NO_ROOM = -int(RingError.EMPTY_CHAIN), -int(RingError.RING_FULL), -int(RingError.NO_ROOM)
+ZERO_LENGTH, CHAIN_TOO_LONG = -int(RingError.ZERO_LENGTH), -int(RingError.CHAIN_TOO_LONG)
+NOT_NEGOTIATED, TABLE_MISPLACED = -int(RingError.INDIRECT_NOT_NEGOTIATED), -int(RingError.TABLE_MISPLACED)
+OUT_OF_RANGE, NOT_OUTSTANDING = -int(RingError.USED_OUT_OF_RANGE), -int(RingError.USED_NOT_OUTSTANDING)
+USED_TOO_FAR = -int(RingError.USED_TOO_FAR)
+
+
+@kernel(inline=True, counted=False)
+def add_batch(m64, q, shadow, addr, length, outs, ins, ids, count):
+    """Make up to `count` buffers available, each by its first descriptor last (2.8.6, 2.8.21); their number.
+
+    outs, ins: elements of each buffer that the device reads and writes; elements of all buffers follow each other.
+    ids: receives each buffer's id. Stops before the first buffer that is wrong or finds no room, and returns the error
+    if that is the first one: EMPTY_CHAIN, RING_FULL, NO_ROOM, ZERO_LENGTH (or above 32 bits).
+    """
+    size, table = q[SIZE], q[TABLE]
+    in_order = (q[FEATURES] & IN_ORDER) != U0
+    free, room, slot, wrap = q[FREE], q[ROOM], q[NEXT_AVAIL], q[AVAIL_WRAP]
+    marks = AVAIL if wrap else USED
+    most = min(np.uint64(count), np.uint64(outs.size), np.uint64(ins.size), np.uint64(ids.size))
+    left = min(np.uint64(addr.size), np.uint64(length.size))
+    first, done, added, error = U0, U0, U0, 0
+    while done < most:
+        n_out, n_in = outs[done], ins[done]
+        if n_out > room or n_in > room - n_out:
+            error = RING_FULL
+            break
+        total = n_out + n_in
+        if total == U0 or total > left:
+            error = EMPTY_CHAIN if total == U0 else NO_ROOM
+            break
+        at, mark, step, writable, wrong = slot, marks, U0, U0, False
+        top = U0  # the first descriptor's second word, which is written last
+        while step < total:
+            here = length[first + step]
+            flags = mark
+            if step >= n_out:
+                flags |= WRITE
+                writable += here
+            if step + U1 < total:
+                flags |= NEXT
+            wrong |= here == U0 or here > LOW32
+            word = here & LOW32 | free << U32 | flags << U48
+            m64[table + at + at] = addr[first + step]
+            if step:
+                m64[table + at + at + U1] = word
+            else:
+                top = word
+            at, step = at + U1, step + U1
+            if at == size:
+                at, mark = U0, mark ^ BOTH
+        if wrong:
+            error = ZERO_LENGTH
+            break
+        following = shadow[free] & LOW16
+        shadow[free] = following | total << U32
+        if in_order:
+            shadow[size + free] = writable
+        ids[done] = free
+        release()
+        m64[table + slot + slot + U1] = top
+        slot, marks, free = at, mark, following
+        room, left, first, added, done = room - total, left - total, first + total, added + total, done + U1
+    q[FREE], q[ROOM], q[NEXT_AVAIL] = free, room, slot
+    q[AVAIL_WRAP], q[AVAIL_TOLD] = U1 if marks == AVAIL else U0, q[AVAIL_TOLD] + added
+    return np.int64(done) if done else np.int64(error)
+
+
+@kernel(inline=True, counted=False)
+def add_indirect(m64, q, shadow, addr, length, n_out, n_in, place):
+    """Make one buffer available with its elements in a table at byte offset `place` of memory (2.8.7); its id.
+
+    n_out, n_in: its elements that the device reads and writes. The table stays the buffer's until it is used. Errors as
+    in `add_batch`, and INDIRECT_NOT_NEGOTIATED, CHAIN_TOO_LONG, TABLE_MISPLACED (outside memory or off a 16-byte step).
+    """
+    readable, written, start = np.uint64(n_out), np.uint64(n_in), np.uint64(place)
+    size, table, free, slot = q[SIZE], q[TABLE], q[FREE], q[NEXT_AVAIL]
+    if (q[FEATURES] & INDIRECT_DESC) == U0:
+        return np.int64(NOT_NEGOTIATED)
+    if readable > size or written > size - readable:
+        return np.int64(CHAIN_TOO_LONG)
+    if q[ROOM] == U0:
+        return np.int64(RING_FULL)
+    total = readable + written
+    if total == U0 or total > np.uint64(addr.size) or total > np.uint64(length.size):
+        return np.int64(EMPTY_CHAIN if total == U0 else NO_ROOM)
+    if start & U15 or start > q[BYTES] or (total << U4) > q[BYTES] - start:
+        return np.int64(TABLE_MISPLACED)
+    step, at, writable = U0, start // U8, U0
+    while step < total:
+        here = length[step]
+        if here == U0 or here > LOW32:
+            return np.int64(ZERO_LENGTH)
+        writable += here if step >= readable else U0
+        m64[at] = addr[step]
+        m64[at + U1] = here | (WRITE if step >= readable else U0) << U48
+        at, step = at + U2, step + U1
+    following = shadow[free] & LOW16
+    shadow[free] = following | U1 << U32
+    shadow[size + free] = writable
+    marks = AVAIL if q[AVAIL_WRAP] else USED
+    m64[table + slot + slot] = q[ORIGIN] + start
+    release()
+    m64[table + slot + slot + U1] = total << U4 | free << U32 | (marks | INDIRECT) << U48
+    q[FREE], q[ROOM], q[AVAIL_TOLD] = following, q[ROOM] - U1, q[AVAIL_TOLD] + U1
+    last = slot + U1 == size
+    q[NEXT_AVAIL], q[AVAIL_WRAP] = U0 if last else slot + U1, q[AVAIL_WRAP] ^ (U1 if last else U0)
+    return np.int64(free)
+
+
+@kernel(inline=True, counted=False)
+def need_notify(m16, q):
+    """Whether the device is to be told of what became available since the last call (2.8.10, 2.8.21)."""
+    full_fence()
+    moved = q[AVAIL_TOLD]
+    q[AVAIL_TOLD] = U0
+    by_place = (q[FEATURES] & EVENT_IDX) != U0
+    return asked_for(m16, q[DEVICE], q[SIZE], q[NEXT_AVAIL], q[AVAIL_WRAP], moved, by_place)
+
+
+@kernel(inline=True, counted=False)
+def is_used(m64, q, slot, wrap):
+    """Whether the descriptor at `slot` is marked used in turn `wrap` (2.8.1)."""
+    marks = (m64[q[TABLE] + slot + slot + U1] >> U48) & BOTH
+    return marks == (BOTH if wrap else U0) and q[ROOM] != q[SIZE]
+
+
+@kernel(inline=True, counted=False)
+def want_used(m16, m64, q, wanted, after):
+    """Ask for a notification of used buffers, or for none (2.8.10).
+
+    after: 0 for each one; with VIRTIO_F_EVENT_IDX also 1 to size, for when that many more descriptors are used.
+    Returns whether a used buffer is there already: then look again, the notification may never come.
+    """
+    size, slot, wrap = q[SIZE], q[NEXT_USED], q[USED_WRAP]
+    far = np.uint64(after)
+    by_place = far != U0 and far <= size and (q[FEATURES] & EVENT_IDX) != U0
+    if wanted and by_place:
+        target = slot + far - U1
+        turned = target >= size
+        m16[q[DRIVER]] = (target - size if turned else target) | (wrap ^ (U1 if turned else U0)) << U15
+        release()
+    m16[q[DRIVER] + U1] = (EVENT_DESC if by_place else EVENT_ENABLE) if wanted else EVENT_DISABLE
+    full_fence()
+    return is_used(m64, q, slot, wrap)
+
+
+@kernel(counted=False)
+def get_in_order(m64, q, shadow, ids, lens, most):
+    """`get_batch` of an in-order queue: the device may write one used descriptor for a batch (2.8.8).
+
+    Buffers before the last of a batch count as used completely: their lens are all that the device may write. A batch
+    is taken whole: NO_ROOM if it has more than `most` buffers; USED_TOO_FAR if it goes beyond what is outstanding.
+    """
+    size = q[SIZE]
+    limit = min(np.uint64(most), np.uint64(ids.size), np.uint64(lens.size))
+    done, error = U0, 0
+    while done < limit and is_used(m64, q, q[NEXT_USED], q[USED_WRAP]):
+        acquire()
+        word = m64[q[TABLE] + q[NEXT_USED] + q[NEXT_USED] + U1]
+        final = (word >> U32) & LOW16
+        if final >= size or (shadow[final] >> U32) == U0:
+            error = OUT_OF_RANGE if final >= size else NOT_OUTSTANDING
+            break
+        buffer, length = q[OLDEST], U1
+        while buffer != final and length <= limit - done:
+            buffer = shadow[buffer] & LOW16
+            length += U1
+        if length > limit - done:
+            error = NO_ROOM
+            break
+        while length:
+            buffer = q[OLDEST]
+            slots = shadow[buffer] >> U32
+            ids[done] = buffer
+            wrote = word & LOW32 if (word >> U48) & WRITE else U0
+            lens[done] = wrote if length == U1 else shadow[size + buffer]
+            shadow[buffer] &= LOW16
+            turned = q[NEXT_USED] + slots >= size
+            q[OLDEST], q[ROOM] = shadow[buffer], q[ROOM] + slots
+            q[NEXT_USED] = q[NEXT_USED] + slots - size if turned else q[NEXT_USED] + slots
+            q[USED_WRAP] ^= U1 if turned else U0
+            done, length = done + U1, length - U1
+    return np.int64(done) if done else np.int64(error)
+
+
+@kernel(inline=True, counted=False)
+def get_batch(m64, q, shadow, ids, lens, most):
+    """Take back up to `most` used buffers (2.8.22) and free their descriptors; how many.
+
+    ids: receives buffer ids, lens: bytes written by the device (0 without the write flag, 2.8.4). Stops before the
+    first wrong descriptor, and returns its error if it is the first one: USED_OUT_OF_RANGE, USED_NOT_OUTSTANDING.
+    """
+    if (q[FEATURES] & IN_ORDER) != U0:
+        return np.int64(get_in_order(m64, q, shadow, ids, lens, most))
+    size, table, slot, free, room = q[SIZE], q[TABLE], q[NEXT_USED], q[FREE], q[ROOM]
+    marks = BOTH if q[USED_WRAP] else U0
+    limit = min(np.uint64(most), np.uint64(ids.size), np.uint64(lens.size))
+    done, error = U0, 0
+    while done < limit and room != size:
+        word = m64[table + slot + slot + U1]
+        if ((word >> U48) & BOTH) != marks:
+            break
+        buffer = (word >> U32) & LOW16
+        if buffer >= size:
+            error = OUT_OF_RANGE
+            break
+        slots = shadow[buffer] >> U32
+        if slots == U0:
+            error = NOT_OUTSTANDING
+            break
+        ids[done] = buffer
+        lens[done] = word & LOW32 if (word >> U48) & WRITE else U0
+        shadow[buffer] = free
+        free, room, slot, done = buffer, room + slots, slot + slots, done + U1
+        if slot >= size:
+            slot, marks = slot - size, marks ^ BOTH
+    acquire()
+    q[FREE], q[ROOM], q[NEXT_USED], q[USED_WRAP] = free, room, slot, U1 if marks else U0
+    return np.int64(done) if done else np.int64(error)
