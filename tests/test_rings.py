@@ -82,9 +82,7 @@ class Driver:
         heads = zeros(len(buffers)) if heads is None else heads
         if elements is not None:
             addr, length = addr[:elements], length[:elements]
-        count = self.kernels.add_batch(
-            *self.write, self.q, self.shadow, addr, length, outs, ins, heads, len(buffers)
-        )
+        count = self.kernels.add_batch(*self.write, self.q, self.shadow, addr, length, outs, ins, heads, len(buffers))
         return [int(each) for each in heads[:count]] if count > 0 else int(count)
 
     def add_table(self, outs, ins, table):
@@ -784,9 +782,7 @@ def fuzz_packed(seed, m8, m16, m64, driver, device, shadow, arrays, tally, round
         scribble(seed, m64, driver[3], driver[0], True)
         device[2] ^= np.uint64(2) if draw(seed) & np.uint64(15) == np.uint64(0) else np.uint64(0)
         for _again in range(3):
-            got = packed.pop_batch(
-                m8, m64, device, arrays[0], arrays[9], arrays[1], arrays[2], arrays[3], arrays[4], 8
-            )
+            got = packed.pop_batch(m8, m64, device, arrays[0], arrays[9], arrays[1], arrays[2], arrays[3], arrays[4], 8)
             tally[got if got >= 0 else 32 - got] += 1
             if got > 0:
                 packed.push_batch(m64, device, arrays[0], arrays[9], arrays[1], got)
