@@ -209,7 +209,7 @@ class Exchange(RuleBasedStateMachine):
         self.ring = Ring(self.kind, self.size, base=base, event_idx=event_idx, indirect=True, in_order=in_order)
         self.driver, self.device = self.ring.driver(self.our_driver), self.ring.device(self.our_device)
         self.placed, self.offered, self.taken, self.used = deque(), deque(), deque(), deque()
-        self.room, self.tables, self.cost, self.serial = self.size, 0, {}, 0
+        self.room, self.tables, self.cost, self.serial = self.size, {}, {}, 0
         window = None if self.kind == "split" else self.size
         self.to_device, self.to_driver = Bell(event_idx, window), Bell(event_idx, window)
         for bell in (self.to_device, self.to_driver):
@@ -222,6 +222,11 @@ class Exchange(RuleBasedStateMachine):
     def weight(self, buffer):
         return 1 if self.kind == "split" else self.cost[buffer]
 
+    def free_table(self):
+        """A place for an indirect table that no outstanding buffer uses: completion is in any order."""
+        used = {self.tables[head] for head in self.cost}
+        return next(place for place in range(TABLES, TABLES + 256 * 64, 256) if place not in used)
+
     @rule(shape=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=4), table=st.booleans())
     def add(self, shape, table):
         for n_out, n_in in shape:
@@ -231,13 +236,14 @@ class Exchange(RuleBasedStateMachine):
             made = [(self.serial << 12 | step, 1 + (self.serial * 7 + step) % 1500) for step in range(n_out + n_in)]
             outs, ins = made[:n_out], made[n_out:]
             needed = 1 if table else len(made)
-            place = TABLES + 256 * (self.serial % 64) if table else None
+            place = self.free_table() if table else None
             head = self.driver.add(outs, ins, place)
             if needed > self.room:
                 assert head is None
                 continue
             assert head not in self.cost
             self.cost[head] = needed
+            self.tables[head] = place
             self.room -= needed
             self.placed.append((head, outs, ins))
         if self.kind == "packed":
