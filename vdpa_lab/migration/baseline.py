@@ -6,12 +6,13 @@ of operations is that of logs of real migrations.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from vdpa_lab.migration import vhost
 from vdpa_lab.migration.builder import Thread
 from vdpa_lab.migration.plan import Plan, Step
-from vdpa_lab.migration.precopy import precopy, slower, wire_ns
+from vdpa_lab.migration.precopy import precopy, wire_ns
 from vdpa_lab.model import Scenario
 from vdpa_lab.units import PAGE_SIZE
 
@@ -46,32 +47,32 @@ def plan_devices(scenario: Scenario, reverse: bool) -> range:
 def _destination_init(steps: list[Step], scenario: Scenario) -> Thread:
     """vhost_vdpa_init of each device, and the reset of the machine; nothing is mapped yet."""
     t = Thread(steps, "destination", "init", scenario.device.driver)
-    for device in range(scenario.device.count):
-        one = t.fork("init", device).calling("vhost_vdpa_init")
+    for one in _in_series(t, "init", range(scenario.device.count)):
+        one.calling("vhost_vdpa_init")
         one.ioctl("SET_OWNER")
         one.calling("vhost_vdpa_reset_device")
         one.ioctl("SET_STATUS")
-        t.after = one.after
     t.mark("destination-ready")
     return t
 
 
-def _each(t: Thread, path: str, devices: range) -> list[Thread]:
-    """Forks for the devices one after the other: the caller must hand `after` on."""
-    return [t.fork(path, device) for device in devices]
+def _in_series(t: Thread, path: str, devices: Iterable[int]) -> Iterator[Thread]:
+    """A thread of control for each device, begun where the one before ended; `t` goes on behind the last."""
+    for device in devices:
+        one = t.fork(path, device)
+        yield one
+        t.after = one.after
 
 
 def _switch(t: Thread, scenario: Scenario) -> None:
     """vhost_vdpa_net_log_global_enable: stop in passthrough, start shadowed; main thread, VM running."""
     before, after = vhost.passthrough(scenario, scenario.source), vhost.shadowed(scenario, scenario.source)
-    for one in _each(t, "switch", plan_devices(scenario, reverse=True)):
-        one.after = t.after
+    for one in _in_series(t, "switch", plan_devices(scenario, reverse=True)):
         one.mark(f"svq-switch-begin:{one.device}")
         vhost.stop(one, before)
         vhost.start(one, after, masked_calls=2, status=vhost.ACKNOWLEDGE_DRIVER)
         one.calling("").qemu("unexplained", "unexplained.svq_switch")
         one.mark(f"svq-switch-end:{one.device}")
-        t.after = one.after
 
 
 def _words(scenario: Scenario) -> int:
@@ -100,13 +101,11 @@ def _stop(t: Thread, scenario: Scenario) -> None:
     head.mark("src-downtime-start")
     head.step("pause vCPUs", "vcpu", ("qemu.pause_vcpus", 1), mark="vcpus-paused")
     side = vhost.shadowed(scenario, scenario.source)
-    for one in _each(head, "stop", plan_devices(scenario, reverse=True)):
-        one.after = head.after
+    for one in _in_series(head, "stop", plan_devices(scenario, reverse=True)):
         one.mark(f"stop-begin:{one.device}")
         vhost.stop(one, side)
         one.calling("").qemu("unexplained", "unexplained.source_teardown")
         one.mark(f"stop-end:{one.device}")
-        head.after = one.after
     head.mark("src-vm-stopped")
     t.after = head.after
 
@@ -115,8 +114,7 @@ def _save(source: Thread, destination: Thread, scenario: Scenario) -> None:
     """Last bitmap sync, last RAM with the rate limit lifted, device state; loaded as it comes."""
     t = source.fork("save").calling("ram_save_complete")
     t.step("last bitmap sync", "migration", ("bitmap.sync_word", _words(scenario)))
-    rate = slower(None, scenario.link.bandwidth)
-    t.step("last RAM", "link", (WIRE, wire_ns(precopy(scenario).left_bytes, rate)))
+    t.step("last RAM", "link", (WIRE, wire_ns(precopy(scenario).left_bytes, scenario.link.bandwidth)))
     t.mark("src-iterable-saved")
     t.calling("vmstate_save")
     t.qemu("save CPU and board state", "vmstate.save_cpu", scenario.guest.vcpus)
@@ -126,10 +124,8 @@ def _save(source: Thread, destination: Thread, scenario: Scenario) -> None:
     d = destination.fork("load").calling("qemu_loadvm_state")
     d.join(t)
     d.step("stream arrives", "link", (WIRE, scenario.link.latency))
-    for device in plan_devices(scenario, reverse=False):
-        one = d.fork("load", device).calling("virtio_load")
-        one.qemu("load virtio-net state", "vmstate.load_virtio_net")
-        d.after = one.after
+    for one in _in_series(d, "load", plan_devices(scenario, reverse=False)):
+        one.calling("virtio_load").qemu("load virtio-net state", "vmstate.load_virtio_net")
     d.mark("dst-precopy-loadvm-completed")
     destination.after = d.after
 
@@ -142,14 +138,12 @@ def _start(source: Thread, destination: Thread, scenario: Scenario) -> None:
     d.mark("dst-precopy-bh-announced")
     always = scenario.device.svq == "on"
     side = (vhost.shadowed if always else vhost.passthrough)(scenario, scenario.destination)
-    for one in _each(d, "start", plan_devices(scenario, reverse=False)):
-        one.after = d.after
+    for one in _in_series(d, "start", plan_devices(scenario, reverse=False)):
         one.mark(f"start-begin:{one.device}")
         vhost.start(one, side, masked_calls=0 if always else 1, status=0)
         one.calling("").qemu("unexplained", "unexplained.destination_setup")
         one.mark(f"network-up:{one.device}")
         one.mark(f"start-end:{one.device}")
-        d.after = one.after
     d.step("resume vCPUs", "vcpu", ("qemu.resume_vcpus", 1), mark="vcpus-resumed")
     d.mark("dst-precopy-bh-vm-started")
     end = source.fork("after").calling("migration_completion_end")
