@@ -117,9 +117,13 @@ def test_calibrate_writes_a_testbed_that_simulate_reads(capsys, tmp_path):
     assert document(capsys, "simulate", "tatulea2024", "--testbed", str(out))["testbed"] == "mine"
 
 
-def test_bench(capsys, monkeypatch):
-    monkeypatch.setattr("vdpa_lab.bench.REPEATS", 1)
-    assert all(row["ns"] > 0 for row in document(capsys, "bench"))
+def test_bench(capsys, tmp_path):
+    rows = document(capsys, "bench", "model", "--rounds", "1", "--quick", "--out", str(tmp_path))
+    assert {row["work"] for row in rows} == {"simulate, warm", "plan, nothing kept"}
+    assert all(row["ns"] > 0 for row in rows)
+    assert json.loads((tmp_path / "bench.json").read_text()) == rows
+    assert "538 steps" in run(capsys, "bench", "model", "--rounds", "1", "--quick")[1]
+    assert run(capsys, "bench", "--rounds", "0")[0] == 2
 
 
 @pytest.mark.parametrize(

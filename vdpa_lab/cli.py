@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from vdpa_lab import __version__
+from vdpa_lab.words import InputError
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -52,7 +53,11 @@ def _parser() -> argparse.ArgumentParser:
     calibrated.add_argument("names", nargs="*", metavar="FIGURE", help="default: every fitted row")
     calibrated.add_argument("--reading", default="as printed")
     calibrated.add_argument("--out", type=Path, metavar="CSV", help="write the fitted prices")
-    verb("bench", "how long the model takes on this machine")
+    timed = verb("bench", "how long things take on this machine, beside C where a compiler is")
+    timed.add_argument("subjects", nargs="*", metavar="SUBJECT", help="default: all")
+    timed.add_argument("--rounds", type=int, default=15, metavar="N", help="turns of each candidate")
+    timed.add_argument("--quick", action="store_true", help="small sizes")
+    timed.add_argument("--out", type=Path, metavar="DIR", help="write the rows, and time against size as a picture")
     return parser
 
 
@@ -149,11 +154,17 @@ def _calibrate(args: argparse.Namespace) -> None:
 
 
 def _bench(args: argparse.Namespace) -> None:
-    from vdpa_lab import bench, report
-    from vdpa_lab.units import format_duration
+    from vdpa_lab import report
+    from vdpa_lab.bench import benchmarks
 
-    rows = list(bench.benchmarks())
-    _print(rows, report.table([{**row, "ns": format_duration(row["ns"])} for row in rows]), args.json)
+    if args.rounds < 1:
+        raise InputError(f"--rounds must be at least 1, not {args.rounds}")
+    rows = list(benchmarks(args.subjects, args.rounds, args.quick))
+    if args.out:
+        from vdpa_lab.plot import write_growth
+
+        write_growth(rows, args.out)
+    _print(rows, report.table(report.bench_rows(rows)), args.json)
 
 
 VERBS = {

@@ -31,3 +31,9 @@ def data_dir() -> Path:
 def notebooks_dir() -> Path:
     """The notebooks folder. Raises FileNotFoundError."""
     return _find("notebooks")
+
+
+def bench_sources() -> Path | None:
+    """The C sources of the benchmarks, which only a checkout has."""
+    folder = _HERE.parent / "tests" / "bench"
+    return folder if folder.is_dir() else None

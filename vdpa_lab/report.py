@@ -23,7 +23,7 @@ def table(rows: Sequence[dict[str, Any]], names: Sequence[str] = ()) -> list[str
     """Rows as aligned columns."""
     if not rows:
         return ["(none)"]
-    names = names or list(rows[0])
+    names = names or list(dict.fromkeys(name for row in rows for name in row))
     cells = [[str(row.get(name, "") if row.get(name) is not None else "–") for name in names] for row in rows]
     widths = [max(len(name), *(len(line[i]) for line in cells)) for i, name in enumerate(names)]
     lines = [names, *cells]
@@ -196,3 +196,20 @@ def fit_text(fit: Fit) -> Iterable[str]:
         yield "  " + ", ".join(f"{weight:+.2f} {key}" for key, weight in each.items())
     yield ""
     yield from table([{**each, "ratio": f"{each['ratio']:.2f}"} for each in document["rows"]])
+
+
+def bench_rows(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of `benchmarks` for reading: our time, then every candidate's time as a multiple of ours."""
+    return [
+        {
+            "work": row["work"],
+            "of": row["of"],
+            "ours": format_duration(row["ns"]),
+            **{
+                name.removesuffix("_ratio") + " / ours": f"{ratio['median']:.2f}"
+                for name, ratio in row.items()
+                if name.endswith("_ratio")
+            },
+        }
+        for row in rows
+    ]

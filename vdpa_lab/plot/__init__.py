@@ -2,6 +2,7 @@
 
 from vdpa_lab.plot.downtime import Bar, bar_of, draw_downtime, draw_legend, duration_words
 from vdpa_lab.plot.files import write_figures
+from vdpa_lab.plot.growth import draw_growth, write_growth
 from vdpa_lab.plot.ladder import draw_ladder
 from vdpa_lab.plot.save import save_figure, swatch_png
 from vdpa_lab.plot.screen import DowntimePicture
@@ -14,6 +15,7 @@ __all__ = [
     "Family",
     "bar_of",
     "draw_downtime",
+    "draw_growth",
     "draw_ladder",
     "draw_legend",
     "duration_words",
@@ -21,4 +23,5 @@ __all__ = [
     "save_figure",
     "swatch_png",
     "write_figures",
+    "write_growth",
 ]
