@@ -25,6 +25,7 @@ from vdpa_lab.library.figures import (
     parse_figures,
     read_figures,
 )
+from vdpa_lab.migration import catalogue
 from vdpa_lab.model import Host, find_scenario, scenario_names
 
 TOGGLES = [
@@ -130,6 +131,7 @@ def test_every_figure_of_the_list_is_there():
 
 def test_every_reference_resolves_and_every_source_is_used():
     used = {figure.reference for figure in FIGURES.values()} | {cost.source for cost in priors().values()}
+    used |= {key for each in catalogue().values() for key in each.refs}
     assert used <= set(bibliography())
     shipped_by_source = " ".join(each.source for each in (*shipped_features().values(), *behaviours().values()))
     background = {

@@ -308,7 +308,7 @@ BAD_VALUES = [
     ("device.active_pairs", "2", "at most queue_pairs = 1"),
     ("device.vlans", "4095", "from 0 to 4094"),
     ("device.cvq", '"yes"', "true or false"),
-    ("device.svq", '"off"', "auto | on"),
+    ("device.svq", '"never"', "auto | on | off"),
     ("link.bandwidth", '"100Gbit"', "a rate such as"),
     ("link.bandwidth", '"0B/s"', "a rate such as"),
     ("link.latency", '"11s"', "from 0ns to 10s"),

@@ -15,11 +15,15 @@ from vdpa_lab.machine.mlx5 import MemoryRegion, memory_region
 
 
 class Map(NamedTuple):
-    """IOTLB_UPDATE: `runs` enter address space `asid`; `cold` is the share of their pages never touched before."""
+    """IOTLB_UPDATE: `runs` enter address space `asid`; `cold` is the share of their pages never touched before.
+
+    folios: huge pages are pinned as one folio, not page by page.
+    """
 
     asid: int
     runs: tuple[Run, ...]
     cold: float = 0.0
+    folios: bool = False
 
 
 class Unmap(NamedTuple):
@@ -27,6 +31,7 @@ class Unmap(NamedTuple):
 
     asid: int
     runs: tuple[Run, ...]
+    folios: bool = False
 
 
 class SetMap(NamedTuple):

@@ -54,14 +54,21 @@ def _pages(effect: Map | Unmap, backing: str, driver: str) -> Iterator[tuple[str
         kind = backing if run.kind == "ram" else "4k"
         if mapping:
             cold = int(run.pages * effect.cold) if run.kind == "ram" else 0
-            yield f"pin_warm.{kind}", run.pages - cold
+            yield _held("pin_warm", kind, run, run.pages - cold, effect.folios)
             if cold:
                 yield f"pin_cold.{kind}", cold
         else:
-            yield f"unpin.{kind}", run.pages
+            yield _held("unpin", kind, run, run.pages, effect.folios)
         yield "iotlb.entry", run.entries
         if driver == "iommu":
             yield ("iommu.map" if mapping else "iommu.unmap"), iommu_leaves(run)
+
+
+def _held(what: str, kind: str, run: Run, pages: int, folios: bool) -> tuple[str, int]:
+    """Pages counted one by one, or huge pages counted whole at the price of a small one each."""
+    if folios and kind != "4k":
+        return f"{what}.4k", -(-pages * PAGE_SIZE // run.chunk)
+    return f"{what}.{kind}", pages
 
 
 def iommu_leaves(run: Run) -> int:

@@ -100,7 +100,8 @@ def _stop(t: Thread, scenario: Scenario) -> None:
     head = t.fork("stop").calling("migration_stop_vm")
     head.mark("src-downtime-start")
     head.step("pause vCPUs", "vcpu", ("qemu.pause_vcpus", 1), mark="vcpus-paused")
-    side = vhost.shadowed(scenario, scenario.source)
+    shadowed = scenario.device.svq != "off"
+    side = (vhost.shadowed if shadowed else vhost.passthrough)(scenario, scenario.source)
     for one in _in_series(head, "stop", plan_devices(scenario, reverse=True)):
         one.mark(f"stop-begin:{one.device}")
         vhost.stop(one, side)
@@ -114,7 +115,10 @@ def _save(source: Thread, destination: Thread, scenario: Scenario) -> None:
     """Last bitmap sync, last RAM with the rate limit lifted, device state; loaded as it comes."""
     t = source.fork("save").calling("ram_save_complete")
     t.step("last bitmap sync", "migration", ("bitmap.sync_word", _words(scenario)))
-    t.step("last RAM", "link", (WIRE, wire_ns(precopy(scenario).left_bytes, scenario.link.bandwidth)))
+    run, one = precopy(scenario), t.fork("save").calling("ram_save_complete")
+    one.step("send last pages", "migration", ("ram.send_page", run.left_pages))
+    t.step("last RAM", "link", (WIRE, wire_ns(run.left_bytes, scenario.link.bandwidth)))
+    t.join(one)
     t.mark("src-iterable-saved")
     t.calling("vmstate_save")
     t.qemu("save CPU and board state", "vmstate.save_cpu", scenario.guest.vcpus)

@@ -108,6 +108,12 @@ def beside(plan: Plan, step: Step, tag: str, path: str = "") -> Thread:
     ).calling(step.caller)
 
 
+def more(step: Step, amount: int) -> Step:
+    """The same step with `amount` more of its first kind of work."""
+    (key, had), *others = step.work
+    return step._replace(work=((key, had + amount), *others))
+
+
 def in_asid(step: Step, asid: int) -> Step:
     """The same message or map rebuild in another address space."""
     effect = step.effect._replace(asid=asid)

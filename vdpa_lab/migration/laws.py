@@ -6,7 +6,7 @@ by its luck in time. Sources: QEMU net/vhost-vdpa.c, hw/virtio/vhost.c, migratio
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -37,6 +37,7 @@ def _loaded(step: Step) -> bool:
 _stops = where(caller="vhost_vdpa_suspend", op={"SUSPEND", "SET_STATUS"})
 _enables = where(op="SET_VRING_ENABLE", caller="vhost_vdpa_set_vring_ready")
 _switch, _stop, _unpinned = where(path="switch"), where(path="stop"), where(path={"stop", "after"})
+_writes_told = where(op={"walk rings", "SET_LOG_BASE"})
 _destination = where(side="destination")
 _sets_base = where(op="GET/SET_VRING_BASE", caller={"vhost_virtqueue_start", "vhost_vdpa_svq_setup"})
 _reads_base = where(caller="vhost_vdpa_get_vring_base", op="GET/SET_VRING_BASE")
@@ -88,6 +89,13 @@ ORDERS = (
         "devices are shadowed before pages are logged",
         _marked("svq-switch-end"),
         where(op="start dirty log"),
+        "plan",
+        needed=False,
+    ),
+    Order(
+        "what a device in passthrough wrote is known before the last bitmap sync",
+        _writes_told,
+        where(op="last bitmap sync"),
         "plan",
         needed=False,
     ),
@@ -163,6 +171,7 @@ ORDERS = (
         needed=False,
     ),
 )
+IN_SERIES = "devices are served one after the other"
 SERIES = (
     ("svq-switch-begin", "svq-switch-end"),
     ("stop-begin", "stop-end"),
@@ -175,17 +184,20 @@ _SCOPES: dict[str, Callable[[Step], object]] = {
 }
 
 
-def check(plan: Plan) -> None:
-    """Raises PlanError, naming the steps, when the plan has a circle or breaks a safety order."""
+def check(plan: Plan, lifted: Container[str] = ()) -> None:
+    """Raises PlanError, naming the steps, when the plan has a circle or breaks a safety order that is not `lifted`."""
     known = Ancestry(plan)
     for number, step in enumerate(plan.steps):
         if step.of:
             if step.of not in known.index:
                 raise PlanError(f"{step.name!r} does work of {step.of!r}, which is not in the plan")
             known.in_turn(known.index[step.of], number, "work follows what it derives from")
+    if plan.scenario.device.svq == "off" and not any(_writes_told(step) for step in plan.steps):
+        raise PlanError("nothing says what a device in passthrough wrote: walk its rings or read its log")
     for order in ORDERS:
-        _keep(order, known)
-    for marks in SERIES:
+        if order.rule not in lifted:
+            _keep(order, known)
+    for marks in SERIES if IN_SERIES not in lifted else ():
         _in_series(marks, known)
     for numbers in known.by_device():
         batches(known, numbers)
@@ -212,7 +224,7 @@ def _keep(order: Order, known: Ancestry) -> None:
 
 def _in_series(marks: tuple[str, ...], known: Ancestry) -> None:
     """Each device from its first mark to its last, then the next one: QEMU serves them in one thread."""
-    rule = "devices are served one after the other"
+    rule = IN_SERIES
     steps = known.plan.steps
     found = [n for n, step in enumerate(steps) if step.mark and step.mark.partition(":")[0] in marks]
     for place, number in enumerate(found):

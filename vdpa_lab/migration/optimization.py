@@ -38,8 +38,9 @@ class Optimization:
 
     effect: one line. status: merged where, posted, or proposed. refs: keys of data/references.bib. requires: names of
     which each, or one of each group, has to be on. conflicts: with the reason in words. after: rewrites that come first
-    when both are on (order of the others does not matter). removes, adds: cost keys whose total it may lower or raise.
-    slower: presets (scenario names) on which a downtime may grow, with the reason.
+    when both are on; before: that come later; the order of all others does not matter. removes, adds: cost keys whose
+    total it may lower or raise. slower: presets (scenario names) on which a downtime may grow, with the reason. lifts:
+    safety orders of stock QEMU that it does without, with the reason.
     """
 
     name: ClassVar[str]
@@ -51,10 +52,12 @@ class Optimization:
     requires: ClassVar[tuple[str | tuple[str, ...], ...]] = ()
     conflicts: ClassVar[dict[str, str]] = {}
     after: ClassVar[tuple[str, ...]] = ()
+    before: ClassVar[tuple[str, ...]] = ()
     drivers: ClassVar[tuple[str, ...]] = ("mlx5", "vdpa_sim", "iommu")
     removes: ClassVar[tuple[str, ...]] = ()
     adds: ClassVar[tuple[str, ...]] = ()
     slower: ClassVar[dict[str, str]] = {}
+    lifts: ClassVar[dict[str, str]] = {}
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -65,9 +68,13 @@ class Optimization:
                     f"from {about['low']} to {about['high']}"
                 )
 
+    def prepare(self, scenario: Scenario) -> Scenario:
+        """The scenario with the settings that this optimisation is, or needs; before a plan is written."""
+        return scenario
+
     def rewrite(self, plan: Plan) -> Plan:
         """The plan with this optimisation; the same plan where there is nothing for it to do."""
-        raise NotImplementedError
+        return plan
 
     def unmet(self, on: Iterable[str], driver: str) -> str:
         """Why it cannot apply beside the toggles that are `on`, in words; empty when it can."""
@@ -96,18 +103,26 @@ def catalogue(package: str = PACKAGE) -> dict[str, Optimization]:
                     raise InputError(f"{info.name}: a second optimisation is named {thing.name!r}")
                 found[thing.name] = thing()
     ordered: dict[str, Optimization] = {}
+    firsts = predecessors(found)
 
     def visit(name: str, path: tuple[str, ...]) -> None:
         if name in path:
             raise InputError(f"optimisations come after each other in a circle: {' -> '.join((*path, name))}")
-        for first in found[name].after:
-            if first in found:
-                visit(first, (*path, name))
+        for first in firsts[name]:
+            visit(first, (*path, name))
         ordered.setdefault(name, found[name])
 
     for name in sorted(found):
         visit(name, ())
     return ordered
+
+
+def predecessors(found: dict[str, Optimization]) -> dict[str, tuple[str, ...]]:
+    """Per name, those of `found` that come first when both are on."""
+    return {
+        name: tuple(other for other in sorted(found) if other in one.after or name in found[other].before)
+        for name, one in found.items()
+    }
 
 
 def known(names: Iterable[str], among: dict[str, Optimization] | None = None) -> tuple[str, ...]:
@@ -157,7 +172,14 @@ def plan(
                     f"{name} has no knob {knob_name!r}; {nearest(knob_name, [f.name for f in fields(each)])}"
                 )
         turned.append(replace(each, **changes) if changes else each)
-    return _rewritten(scenario, tuple(turned))
+    return _rewritten(prepared(scenario, turned), tuple(turned))
+
+
+def prepared(scenario: Scenario, optimizations: Iterable[Optimization]) -> Scenario:
+    """The scenario as these optimisations set it, before a plan is written."""
+    for each in optimizations:
+        scenario = each.prepare(scenario)
+    return scenario
 
 
 @lru_cache(maxsize=512)

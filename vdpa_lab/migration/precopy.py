@@ -72,6 +72,11 @@ def wire_ns(size: int, bandwidth: int | None) -> int:
     return 0 if bandwidth is None else -(-size * SECOND // bandwidth)
 
 
+def page_ns(pages: int, bandwidth: int | None) -> int:
+    """Time on the wire of whole pages with their headers."""
+    return wire_ns(pages * (PAGE_SIZE + PAGE_HEADER), bandwidth)
+
+
 def slower(first: int | None, second: int | None) -> int | None:
     """The lower of two rates; None is no limit."""
     return min((rate for rate in (first, second) if rate is not None), default=None)

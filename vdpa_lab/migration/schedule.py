@@ -33,13 +33,17 @@ def price(plan: Plan, calibration: Calibration) -> list[tuple[Term, ...]]:
     return result
 
 
+# Done by one at a time however many share the step: what one CPU does for firmware commands, and one tree's entries.
+SERIAL = ("_cpu", "iotlb.entry", "vhost.message")
+
+
 def _terms(work: Work, width: int, groups: int, calibration: Calibration) -> tuple[Term, ...]:
     terms = []
     for key, amount in work:
         if not amount:
             continue
         rounds = amount
-        if width > 1 and not key.endswith("_cpu"):
+        if width > 1 and not key.endswith(SERIAL):
             rounds = groups * -(-amount // (groups * width))
         terms.append(Term(key, amount, round(rounds * calibration[key].value)))
     return tuple(terms)

@@ -54,7 +54,7 @@ def plan_text(plan: Plan) -> str:
 def plan_diff(a: Plan, b: Plan) -> str:
     """What only `a` has (-) and what only `b` has (+), host by host; then how the totals of work change.
 
-    A step that is in both in the same order is left out, whatever it waits for.
+    A step that is in both in the same order is left out; only when no step differs are the changed waits listed.
     """
     lines: list[tuple[str, Row]] = []
     before, after = _rows(a), _rows(b)
@@ -69,5 +69,12 @@ def plan_diff(a: Plan, b: Plan) -> str:
             for key, amount in work:
                 total[key] += amount
     changed = [key for key in sorted(totals[0] | totals[1]) if totals[0][key] != totals[1][key]]
-    text = _aligned([("", *HEAD), *_folded(lines)]) if lines else "no step differs\n"
+    text = _aligned([("", *HEAD), *_folded(lines)]) if lines else "no step differs\n" + _waits(a, b)
     return text + "".join(f"{key}: {totals[0][key]} -> {totals[1][key]}\n" for key in changed)
+
+
+def _waits(a: Plan, b: Plan) -> str:
+    """Steps that wait for something else, with what they waited for before."""
+    before = {step.name: step.after for step in a.steps}
+    changed = [step for step in b.steps if set(step.after) != set(before.get(step.name, step.after))]
+    return "".join(f"{s.name} waits for {', '.join(s.after)}; before: {', '.join(before[s.name])}\n" for s in changed)

@@ -29,8 +29,8 @@ class VdpaDevice(Record):
     queue_size: entries of a data virtqueue, as the guest driver negotiates it; cvq_size: of the control
     virtqueue. features: the negotiated 64-bit word; None = what driver, queue_pairs and cvq give.
     active_pairs: what the guest uses; None = all. vlans: VLAN filters that the guest has set. cvq: there is a
-    control virtqueue. svq: auto shadows the device during migration, on always (QEMU's x-svq=on). Raises
-    ScenarioError.
+    control virtqueue. svq: auto shadows the device during migration, on always (QEMU's x-svq=on), off
+    never, which QEMU does not do. Raises ScenarioError.
     """
 
     TABLE: ClassVar[str] = "device"
@@ -50,7 +50,7 @@ class VdpaDevice(Record):
     active_pairs: int | None = key(optional(whole(1, 256)), None, quiet=True)
     vlans: int = key(whole(0, VLAN_MAX), 0)
     cvq: bool = key(flag(), True)
-    svq: str = key(choice("auto", "on"), "auto")
+    svq: str = key(choice("auto", "on", "off"), "auto")
 
     @property
     def data_vqs(self) -> int:

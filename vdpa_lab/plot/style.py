@@ -80,6 +80,9 @@ PREFIXES = {
     "vmstate.": "state",
     "scenario.": "link",
     "bitmap.": "link",
+    "ram.": "link",
+    "ring.": "qemu",
+    "admin.": "vq",
     "unexplained.": "unexplained",
     "(waiting)": "waiting",
 }

@@ -10,10 +10,8 @@ from vdpa_lab.migration.optimization import SIM_PRESETS, Optimization
 from vdpa_lab.migration.plan import Plan
 from vdpa_lab.migration.vhost import CVQ_ASID, CVQ_GROUP
 
-CVQ_CALLERS = {
-    "switch": ("vhost_vdpa_cvq_unmap_rings", "vhost_vdpa_net_cvq_stop"),
-    "start": ("vhost_vdpa_net_cvq_start", "vhost_vdpa_cvq_map_rings"),
-}
+STOP = {"vhost_vdpa_cvq_unmap_rings", "vhost_vdpa_net_cvq_stop"}
+START = {"vhost_vdpa_net_cvq_start", "vhost_vdpa_cvq_map_rings"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +34,9 @@ class CvqAsid(Optimization):
     def rewrite(self, plan: Plan) -> Plan:
         if plan.scenario.device.svq == "on" or plan.select(op="SET_GROUP_ASID", caller="vhost_vdpa_net_cvq_start"):
             return plan  # in SVQ mode all rings share ASID 0
-        for path, callers in CVQ_CALLERS.items():
-            messages = [s for s in plan.select(path=path, caller=set(callers)) if s.op.startswith("IOTLB")]
+        first_stop = "stop" if plan.scenario.device.svq == "off" else "switch"
+        for path, callers in {first_stop: STOP, "start": START}.items():
+            messages = [s for s in plan.select(path=path, caller=callers) if s.op.startswith("IOTLB")]
             touched = messages + [step for step in rebuilds(plan, messages) if step.effect]
             plan = plan.alter(touched, lambda step: in_asid(step, CVQ_ASID))
         before = {}

@@ -31,7 +31,7 @@ class EarlyListener(Optimization):
     adds: ClassVar = ("pin_*", "unpin.*", "iotlb.*", "vhost.message", "set_map.*", "mlx5.*", "iommu.*")
 
     def rewrite(self, plan: Plan) -> Plan:
-        if plan.scenario.device.svq == "on" or plan.select(path="init", caller="vhost_vdpa_listener_region_add"):
+        if plan.select(path="init", caller="vhost_vdpa_listener_region_add"):
             return plan
         for device in plan.devices("destination", "start"):
             maps = plan.select(path="start", device=device, caller="vhost_vdpa_listener_region_add")

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vdpa_lab.migration.builder import beside
+from vdpa_lab.migration.early_map import load_state_over_map
 from vdpa_lab.migration.optimization import Optimization
 from vdpa_lab.migration.plan import Plan
-from vdpa_lab.migration.vhost import RAM_ASID
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +39,3 @@ class EarlyListenerKept(Optimization):
             moved = [step._replace(path="init") for step in maps]
             plan = load_state_over_map(plan.move(moved, after=owner[0]), device)
         return plan
-
-
-def load_state_over_map(plan: Plan, device: int) -> Plan:
-    """With a live listener, loading PAM and SMRAM state, and each BAR that has RAM behind it, commits a changed map."""
-    load = plan.select(path="load", device=device, caller="virtio_load")[-1]
-    t = beside(plan, load, "live-listener").calling("memory_region_transaction_commit")
-    for _ in range(1 + plan.scenario.guest.vga):
-        t.batch_edge("IOTLB_BATCH_BEGIN", RAM_ASID)
-        t.batch_edge("IOTLB_BATCH_END", RAM_ASID)
-        t.set_map(RAM_ASID)
-    return plan.insert(t.steps, after=load)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from vdpa_lab.machine.iotlb import Clean
+from vdpa_lab.migration.early_map import keep_early_map
 from vdpa_lab.migration.optimization import Optimization
-from vdpa_lab.migration.optimizations.early_listener_kept import load_state_over_map
 from vdpa_lab.migration.plan import Plan
 
 
@@ -37,12 +37,7 @@ class IotlbPersist(Optimization):
         again = [s for s in plan.steps if s.op == "set_map" and s.path == "switch" and "svq-desc-asid" in s.name]
         again += [s for s in plan.steps if s.of in {step.name for step in again}]
         plan = plan.drop(again)
-        if any(s.path == "init" and s.caller == "vhost_vdpa_listener_region_del" for s in plan.steps):
-            listener = {"vhost_vdpa_listener_region_del", "vhost_vdpa_listener_region_add"}
-            plan = plan.drop(s for s in plan.steps if s.path == "init" and s.caller == "vhost_vdpa_listener_region_del")
-            plan = plan.drop(s for s in plan.steps if s.path == "start" and s.caller in listener)
-            for device in plan.devices("destination", "start"):
-                plan = load_state_over_map(plan, device)
+        plan = keep_early_map(plan)
         end = plan.mark("src-downtime-end")
         for device in plan.devices("source", "stop"):
             unmaps = plan.select(side="source", path="stop", device=device, caller="vhost_vdpa_listener_region_del")

@@ -31,7 +31,7 @@ class MapAtLoadSetup(Optimization):
     )
     after: ClassVar = ("iotlb-batch",)
     # Without an address space of its own the CVQ is now mapped after guest memory, in whole rebuilds.
-    removes: ClassVar = ("pin_*", "mlx5.mkey_*")
+    removes: ClassVar = ("pin_*", "mlx5.mkey_*", "mlx5.mtt")
     adds: ClassVar = ("pin_*", "set_map.entry", "mlx5.mkey_*", "mlx5.mtt", "mlx5.gc_delay")
 
     def rewrite(self, plan: Plan) -> Plan:

@@ -45,12 +45,12 @@ class Suspend(Optimization):
                     t.ioctl("SUSPEND")
                     mlx5.suspend(t, plan.scenario.device)
                     before[first[0].name] = t.steps
-                    before |= {} if path == "stop" else self._ring_positions(plan, mine)
+                    asked = path == "switch" or plan.scenario.device.svq == "off"
+                    before |= self._ring_positions(plan, mine if asked else [])
         return plan.insert_all(before, {}).move_all(moves).drop(drops)
 
     def _ring_positions(self, plan: Plan, mine: list[Step]) -> dict[str, list[Step]]:
-        """Before the end of each queue pair, the used index of its two rings."""
-        found = {}
+        found = {}  # before the end of each queue pair, the used index of its two rings
         for pair, end in enumerate(step for step in mine if step.caller == "vhost_dev_stop"):
             t = beside(plan, end, self.name).calling("vhost_vdpa_get_vring_base")
             for index in (2 * pair, 2 * pair + 1):

@@ -30,7 +30,7 @@ class SvqDescAsid(Optimization):
     adds: ClassVar = ("vhost.ioctl", "iommu.*", "mlx5.*")
 
     def rewrite(self, plan: Plan) -> Plan:
-        if plan.scenario.device.svq == "on" or plan.select(op="SET_GROUP_ASID", path="switch"):
+        if plan.scenario.device.svq != "auto" or plan.select(op="SET_GROUP_ASID", path="switch"):
             return plan
         identity: dict[int, list] = {}
         for device in plan.devices("source", "switch"):
