@@ -235,8 +235,9 @@ def keeps_the_laws(scenario, on, named):
     for name in named:
         assert CATALOGUE[name].rewrite(rewritten).steps == rewritten.steps, f"{name} twice with {on}"
     # What the source had mapped before the migration is no matter of what is on, but for the CVQ's ASID.
+    stock = [CATALOGUE["cvq-asid"]] if "cvq-asid" in on else []
     started = prepared(scenario, [CATALOGUE[name] for name in on])
-    assert mapped_before(rewritten) == mapped_before(plan(started, {"cvq-asid"} & set(on)))
+    assert mapped_before(rewritten) == mapped_before(rewrite(baseline(started), stock))
 
 
 def mapped_before(a_plan):
@@ -404,6 +405,14 @@ def test_the_check_follows_the_devices_memory():
     gone = maps[0]._replace(name="gone", op="IOTLB_INVALIDATE", effect=Unmap(*maps[1].effect[:2]))
     with pytest.raises(PlanError, match="not mapped like that"):
         check(stock.insert([gone], after=maps[0]))
+
+
+def test_a_device_that_is_never_shadowed_has_to_tell_what_it_wrote():
+    scenario = SCENARIOS["sim-256-1d"]
+    scenario = replace(scenario, device=replace(scenario.device, svq="off"))
+    with pytest.raises(PlanError, match="turn on suspend-only or device-dirty-log"):
+        plan(scenario, ALWAYS)
+    keeps_the_orders(plan(scenario, {"suspend-only", *ALWAYS}))
 
 
 def test_the_check_knows_batches():

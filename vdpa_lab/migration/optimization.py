@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from vdpa_lab.library import shipped
 from vdpa_lab.migration.baseline import baseline
+from vdpa_lab.migration.laws import check_writes
 from vdpa_lab.migration.plan import Plan
 from vdpa_lab.model import Scenario
 from vdpa_lab.words import InputError, nearest
@@ -172,7 +173,9 @@ def plan(
                     f"{name} has no knob {knob_name!r}; {nearest(knob_name, [f.name for f in fields(each)])}"
                 )
         turned.append(replace(each, **changes) if changes else each)
-    return _rewritten(prepared(scenario, turned), tuple(turned))
+    made = _rewritten(prepared(scenario, turned), tuple(turned))
+    check_writes(made)
+    return made
 
 
 def prepared(scenario: Scenario, optimizations: Iterable[Optimization]) -> Scenario:
