@@ -3,6 +3,7 @@
 import ast
 import gzip
 import json
+import os
 import re
 import subprocess
 import sys
@@ -174,3 +175,27 @@ def test_no_lock_file_is_shipped():
     names = {path.name for path in shipped_files()}
     assert "constraints.txt" in names
     assert names.isdisjoint({"uv.lock", "poetry.lock", "Pipfile.lock", "requirements.txt"})
+
+
+def test_the_readme_lists_the_catalogue():
+    """`REGENERATE_GOLDEN=1 pytest tests/test_house_rules.py` writes the table again."""
+    from vdpa_lab.migration import catalogue
+
+    rows = ["| name | layer | effect | status |", "|---|---|---|---|"]
+    for layer in ("kernel", "qemu", "device", "what-if"):
+        those = [one for one in catalogue().values() if one.layer == layer]
+        rows += [f"| `{one.name}` | {one.layer} | {one.effect} | {one.status} |" for one in sorted(those, key=_name)]
+    path = CHECKOUT / "README.md"
+    head, begin, rest = path.read_text(encoding="utf-8").partition("<!-- catalogue -->\n")
+    table, end, tail = rest.partition("<!-- end of the catalogue -->\n")
+    assert begin
+    assert end
+    wanted = "\n".join(rows) + "\n"
+    if os.environ.get("REGENERATE_GOLDEN"):
+        path.write_text(head + begin + wanted + end + tail, encoding="utf-8")
+        table = wanted
+    assert table == wanted
+
+
+def _name(one):
+    return one.name
