@@ -7,11 +7,11 @@ from vdpa_lab.units import GIB, MIB, PAGE_SIZE
 
 def entries(run):
     """(IOVA, size, permission) of each IOTLB entry of a run."""
-    found, at, size = [], run.iova, run.first
-    while at < run.iova + run.size:
-        size = min(size, run.iova + run.size - at)
-        found.append((at, size, run.perm))
-        at, size = at + size, run.chunk
+    found, at = [], run.iova
+    for pages in run.lengths.tolist():
+        found.append((at, pages * PAGE_SIZE, run.perm))
+        at += pages * PAGE_SIZE
+    assert at == run.iova + run.size
     return found
 
 
@@ -55,7 +55,7 @@ def iommu_leaves(run):
     """
     count = 0
     for number, (at, size, _) in enumerate(entries(run)):
-        physical = 2 * GIB * number + (run.chunk - run.first if number == 0 else 0)
+        physical = 2 * GIB * number + (run.chunks.page - run.chunks.first if number == 0 else 0)
         while size:
             leaf = next(
                 page for page in (GIB, 2 * MIB, PAGE_SIZE) if page <= size and at % page == physical % page == 0

@@ -241,7 +241,8 @@ def keeps_the_laws(scenario, on, named):
 
 
 def mapped_before(a_plan):
-    return {effect.asid: set(effect.runs) for effect in _steady_state(a_plan) if isinstance(effect, Map)}
+    found = (effect for effect in _steady_state(a_plan) if isinstance(effect, Map))
+    return {effect.asid: {run.populated("guest") for run in effect.runs} for effect in found}
 
 
 def accounted_for(one, before, after):

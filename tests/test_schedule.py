@@ -131,7 +131,7 @@ def test_a_caller_that_waits_between_groups_gets_less_out_of_width():
     price_of_one = ran.calibration["mlx5.mkey_create"].value
     found = 0
     for step, (work, groups), span in zip(ran.plan, account(ran.plan), ran.timeline.spans, strict=True):
-        if step.op == "CREATE_MKEY" and groups == 2 and step.path == "switch":
+        if step.op == "CREATE_MKEY" and groups == 2 and step.caller == "vhost_vdpa_svq_map_rings":
             assert dict(work)["mlx5.mkey_create"] <= 2 * step.width
             waited = next(term for term in span.terms if term.key == "mlx5.mkey_create")
             assert waited.ns == round(2 * price_of_one)

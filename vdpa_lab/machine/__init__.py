@@ -2,8 +2,9 @@
 
 from vdpa_lab.machine.iotlb import Replay, replay
 from vdpa_lab.machine.iova import ShadowLayout, ring_areas, shadow_layout
-from vdpa_lab.machine.memory import Run, memory_runs, sections
+from vdpa_lab.machine.memory import Run, memory_runs
 from vdpa_lab.machine.mlx5 import MemoryRegion, memory_region
+from vdpa_lab.machine.sections import sections
 
 __all__ = [
     "MemoryRegion",

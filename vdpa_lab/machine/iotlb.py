@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from vdpa_lab.machine.memory import Run
 from vdpa_lab.machine.mlx5 import MemoryRegion, memory_region
+from vdpa_lab.units import PAGE_SIZE
 
 
 class Map(NamedTuple):
@@ -99,7 +100,7 @@ class _AddressSpace:
 
     def _partial(self, chunks: int) -> list[Run]:
         last = self.last
-        size = last.first + (chunks - 1) * last.chunk
+        size = int(last.lengths[:chunks].sum()) * PAGE_SIZE
         return [run._replace(size=size) if run is last else run for run in self.ordered()]
 
     def _growing(self, final: MemoryRegion) -> Replay:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from vdpa_lab.machine.memory import Run, memory_runs, page_run, sections
+from vdpa_lab.machine.memory import Run, memory_runs, page_run
+from vdpa_lab.machine.sections import sections
 from vdpa_lab.model import Guest, VdpaDevice
 from vdpa_lab.units import PAGE_SIZE
 

@@ -1,104 +1,125 @@
-"""Guest memory as vhost-vdpa maps it: the sections of a q35 guest, and their physically contiguous chunks.
+"""Guest memory as vhost-vdpa maps it: stretches of IOVA, each made of physically contiguous chunks.
 
-Sources: QEMU hw/i386/pc_q35.c (lowmem split), `info mtree -f` and the listener's region_add lines of real runs.
+Source: Linux drivers/vhost/vdpa.c (vhost_vdpa_pa_map): an IOTLB entry for each run of consecutive page frames.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
+
+from vdpa_lab.machine.backing import UNIT_PAGES, chunks, seed_of
+from vdpa_lab.machine.sections import FOUR_GIB, is_main_memory
 from vdpa_lab.model import Guest, Section
-from vdpa_lab.units import GIB, KIB, MIB, PAGE_SIZE
+from vdpa_lab.units import MIB, PAGE_SIZE
 
-LOWMEM_SPLIT = 0xB000_0000  # pc_q35.c: RAM of this size or more keeps only 2 GiB below 4 GiB
-FOUR_GIB = 4 * GIB
-CHUNK_SIZE = {"4k": PAGE_SIZE, "thp": 2 * MIB, "2M": 2 * MIB, "1G": GIB}
 
-# The first MiB as (start, end, perm). With firmware the shadow RAM of the PAM registers is opened piecewise; the
-# boundaries inside c0000-e4000 follow the option ROMs, so they are those of the machines that were looked at.
-_LEGACY = {
-    ("none", False): ((0x0, 0xC0000, "rw"), (0xC0000, 0xE0000, "ro"), (0xE0000, 0x100000, "ro")),
-    ("none", True): ((0x0, 0xA0000, "rw"), (0xC0000, 0xE0000, "ro"), (0xE0000, 0x100000, "ro")),
-    ("seabios", False): (
-        (0x0, 0xC3000, "rw"),
-        (0xC3000, 0xE4000, "ro"),
-        (0xE4000, 0xF0000, "rw"),
-        (0xF0000, 0x100000, "ro"),
-    ),
-    ("seabios", True): (
-        (0x0, 0xA0000, "rw"),
-        (0xC0000, 0xCA000, "ro"),
-        (0xCA000, 0xCD000, "rw"),
-        (0xCD000, 0xE4000, "ro"),
-        (0xE4000, 0xF0000, "rw"),
-        (0xF0000, 0x100000, "ro"),
-    ),
-}
-_VGA_RAM = (0xFD00_0000, 16 * MIB)
-_BIOS = (0xFFFC_0000, 256 * KIB)
+class Equal(NamedTuple):
+    """Chunks of `page` bytes that never merge with a neighbour; the first may be shorter (`first` bytes)."""
+
+    page: int
+    first: int
+
+    def lengths(self, size: int) -> np.ndarray:
+        rest = size - self.first
+        found = np.full(1 + -(-rest // self.page), self.page // PAGE_SIZE, np.uint32)
+        found[0] = self.first // PAGE_SIZE
+        if rest % self.page:
+            found[-1] = rest % self.page // PAGE_SIZE
+        return found
+
+
+class Populated(NamedTuple):
+    """A part of a RAM block whose chunks follow from what backs it and how it was populated; bytes.
+
+    See `vdpa_lab.machine.backing.chunks`.
+    """
+
+    backing: str
+    history: str
+    offset: int
+    block: int
+    seed: int
+
+    @property
+    def page(self) -> int:
+        """Size of the pages that back it."""
+        return UNIT_PAGES[self.backing] * PAGE_SIZE
+
+    @property
+    def first(self) -> int:
+        """Bytes up to the first boundary of such a page."""
+        return self.page - self.offset % self.page
+
+    def lengths(self, size: int) -> np.ndarray:
+        return chunks(size, self.offset, self.backing, self.history, self.seed, self.block)
+
+
+@lru_cache(maxsize=64)
+def _lengths(of: Equal | Populated, size: int) -> np.ndarray:
+    found = of.lengths(size)
+    found.flags.writeable = False
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _entries(of: Equal | Populated, size: int) -> int:
+    return _lengths(of, size).size
 
 
 class Run(NamedTuple):
-    """A mapped stretch of IOVA made of equal physically contiguous chunks: `size / chunk` IOTLB entries.
+    """A mapped stretch of IOVA: iova and size in bytes, perm "ro" or "rw", and what physical chunks it is made of.
 
-    iova, size, chunk and first are bytes; `first` is the length of the first chunk, which is shorter where the
-    stretch begins inside a huge page (below-4G RAM begins 1 MiB into its block). perm is "ro" or "rw"; `kind`
-    is "ram" (guest pages by the guest's backing) or "qemu" (rings, buffers, ROM: single 4 KiB pages).
+    kind is "ram" (guest RAM by the guest's backing), "rom" (the guest's ROM and video RAM) or "qemu" (rings, buffers).
     """
 
     iova: int
     size: int
     perm: str
-    chunk: int
-    first: int
+    chunks: Equal | Populated
     kind: str
 
     @property
+    def lengths(self) -> np.ndarray:
+        """Pages of each chunk (uint32[entries]); an IOTLB entry each."""
+        return _lengths(self.chunks, self.size)
+
+    @property
     def entries(self) -> int:
-        return 1 + -(-(self.size - self.first) // self.chunk)
+        return _entries(self.chunks, self.size)
 
     @property
     def pages(self) -> int:
         return self.size // PAGE_SIZE
 
+    def populated(self, history: str) -> Run:
+        """The same stretch with pages that were first touched in this way; what QEMU allocates has no history."""
+        if not isinstance(self.chunks, Populated) or self.chunks.history == history:
+            return self
+        return self._replace(chunks=self.chunks._replace(history=history))
+
 
 def page_run(iova: int, size: int, perm: str) -> Run:
     """A run of single pages, as QEMU's own allocations are: one IOTLB entry a page."""
-    return Run(iova, size, perm, PAGE_SIZE, PAGE_SIZE, "qemu")
-
-
-def sections(guest: Guest) -> tuple[Section, ...]:
-    """The RAM and ROM sections that the vhost-vdpa listener maps, in GPA order (bytes).
-
-    Source: facts seen by `info mtree -f`: a VM with VGA maps 16 MiB of video RAM too, ROMs are mapped read-only.
-    """
-    if guest.sections is not None:
-        return guest.sections
-    low = guest.memory if guest.memory < LOWMEM_SPLIT else 2 * GIB
-    found = [(start, end - start, perm) for start, end, perm in _LEGACY[guest.firmware, guest.vga]]
-    found.append((MIB, low - MIB, "rw"))
-    if guest.vga:
-        found.append((*_VGA_RAM, "rw"))
-    found.append((*_BIOS, "ro"))
-    if guest.memory > low:
-        found.append((FOUR_GIB, guest.memory - low, "rw"))
-    return tuple(Section(gpa=gpa, size=size, perm=perm) for gpa, size, perm in found)
+    return Run(iova, size, perm, Equal(PAGE_SIZE, PAGE_SIZE), "qemu")
 
 
 def memory_runs(guest: Guest, mapped: tuple[Section, ...], iovas: tuple[int, ...]) -> tuple[Run, ...]:
-    """The runs of `mapped` sections placed at `iovas` (bytes), chunked by the guest's page backing.
+    """The runs of `mapped` sections placed at `iovas` (bytes), populated by the guest.
 
-    Worst case of the allocator: neighbouring chunks never merge (random placement of pages in physical memory).
+    Main memory is one RAM block, whose part above 4 GiB begins where the part below ends (hw/i386/pc.c); video RAM
+    and ROM are blocks of their own, of 4 KiB pages.
     """
-    low = next((s.gpa + s.size for s in mapped if s.gpa == MIB), 0)
-    runs = []
+    low = next((section.end for section in mapped if section.gpa == MIB), 0)
+    seed, runs = seed_of("guest", guest.memory, guest.backing), []
     for section, iova in zip(mapped, iovas, strict=True):
-        is_ram = section.perm == "rw" and not FOUR_GIB - 64 * MIB <= section.gpa < FOUR_GIB
-        if not is_ram:
-            runs.append(page_run(iova, section.size, section.perm))
-            continue
-        chunk = CHUNK_SIZE[guest.backing]
-        offset = section.gpa if section.gpa < FOUR_GIB else low + section.gpa - FOUR_GIB
-        first = min(section.size, chunk - offset % chunk)
-        runs.append(Run(iova, section.size, section.perm, chunk, first, "ram"))
+        if is_main_memory(section):
+            offset = section.gpa if section.gpa < FOUR_GIB else low + section.gpa - FOUR_GIB
+            block = max(guest.memory, offset + section.size)
+            made = Populated(guest.backing, "guest", offset, block, seed)
+        else:
+            made = Populated("4k", "guest", 0, section.size, seed_of(seed, section.gpa))
+        runs.append(Run(iova, section.size, section.perm, made, "ram" if is_main_memory(section) else "rom"))
     return tuple(runs)

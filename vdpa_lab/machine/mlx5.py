@@ -7,16 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from math import gcd
 from typing import NamedTuple
 
+import numpy as np
+
+from vdpa_lab.kernels.mlx5_mr import region
 from vdpa_lab.machine.memory import Run
-from vdpa_lab.units import GIB
+from vdpa_lab.units import GIB, PAGE_SIZE
 
 WINDOW = GIB  # LOG_MAX_KLM_SIZE 30: the largest range of one direct MKEY
-MTT_BYTES = 8
-MTT_ALIGN = 16  # the MTT list is padded to 16 bytes inside the CREATE_MKEY inbox
-MAILBOX_BLOCK = 512  # MLX5_CMD_DATA_BLOCK_SIZE
 
 
 class MemoryRegion(NamedTuple):
@@ -41,36 +40,18 @@ def chains(runs: Iterable[Run]) -> Iterator[tuple[Run, ...]]:
         yield tuple(chain)
 
 
-def _clipped_sizes(run: Run, start: int, end: int) -> int:
-    """gcd of the sizes of the run's entries after clipping to [start, end); 0 when none lies inside."""
-    low, high = max(start, run.iova), min(end, run.iova + run.size)
-    if low >= high:
-        return 0
-    edge = run.iova + run.first  # the first chunk boundary inside the run
-    head = edge if low < edge else edge + -(-(low - edge) // run.chunk) * run.chunk
-    if head >= high:
-        return high - low
-    tail = (high - edge) % run.chunk
-    return gcd(gcd(head - low, tail), run.chunk if high - tail > head else 0)
-
-
 @lru_cache(maxsize=4096)
 def chain_region(chain: tuple[Run, ...]) -> MemoryRegion:
     """Windows are cut from the chain's start, not by absolute alignment; their MTT size is the gcd of entry sizes."""
-    start, end = chain[0].iova, chain[-1].iova + chain[-1].size
-    direct = mtts = blocks = 0
-    for low in range(start, end, WINDOW):
-        high = min(low + WINDOW, end)
-        common = 0
-        for run in chain:
-            common = gcd(common, _clipped_sizes(run, low, high))
-        entity = 1 << (common.bit_length() - 1)
-        count = -(-(high - low) // entity)
-        direct += 1
-        mtts += count
-        inbox = -(-count * MTT_BYTES // MTT_ALIGN) * MTT_ALIGN
-        blocks += -(-inbox // MAILBOX_BLOCK)
-    return MemoryRegion(sum(run.entries for run in chain), direct, direct, mtts, blocks)
+    lengths = [run.lengths for run in chain]
+    totals, _ = region(
+        np.array([run.iova for run in chain], np.uint64),
+        np.zeros(len(chain), np.uint64),
+        np.cumsum([0, *map(len, lengths)]).astype(np.uint64),
+        np.concatenate(lengths),
+        WINDOW // PAGE_SIZE,
+    )
+    return MemoryRegion(*totals.tolist())
 
 
 def memory_region(runs: Iterable[Run]) -> MemoryRegion:

@@ -67,18 +67,19 @@ def _pages(effect: Map | Unmap, backing: str, driver: str) -> Iterator[tuple[str
 def _held(what: str, kind: str, run: Run, pages: int, folios: bool) -> tuple[str, int]:
     """Pages counted one by one, or huge pages counted whole at the price of a small one each."""
     if folios and kind != "4k":
-        return f"{what}.4k", -(-pages * PAGE_SIZE // run.chunk)
+        return f"{what}.4k", -(-pages * PAGE_SIZE // run.chunks.page)
     return f"{what}.{kind}", pages
 
 
 def iommu_leaves(run: Run) -> int:
-    """IOMMU page-table leaves of a run: as large as chunk and IOVA alignment allow (iommu_pgsize)."""
-    start, rest = run.iova + run.first, run.size - run.first
-    whole, tail = rest // run.chunk, rest % run.chunk
+    """IOMMU page-table leaves of a run: as large as its pages and the IOVA's alignment allow (iommu_pgsize)."""
+    page, first = run.chunks.page, min(run.chunks.first, run.size)
+    start, rest = run.iova + first, run.size - first
+    whole, tail = rest // page, rest % page
     return (
-        _leaves(run.iova, run.chunk - run.first, run.first)
-        + whole * _leaves(start, 0, run.chunk)
-        + _leaves(start + whole * run.chunk, 0, tail)
+        _leaves(run.iova, page - first, first)
+        + whole * _leaves(start, 0, page)
+        + _leaves(start + whole * page, 0, tail)
     )
 
 
@@ -96,30 +97,38 @@ def _leaves(iova: int, physical: int, size: int, sizes: tuple[int, ...] = SUPERP
 
 
 def _with_warmth(plan: Plan) -> dict[int, Effect]:
-    """Effects by step index, each RAM map told which share of its pages nobody has touched before.
+    """Effects by step index, each told how the guest's pages were first touched, and which share nobody has touched.
 
     On the source all of RAM has been pinned since the VM started. On the destination the first device to map before
     RAM is loaded faults every page in; after loading only the pages that were zero, and so never written, are cold.
     """
     effects: dict[int, Effect] = {}
-    touched: set[int] = set()
-    cold = 1.0
+    touched: dict[tuple, str] = {}
+    cold, first_touch = 1.0, "preallocated"
     for index, step in enumerate(plan.steps):
         if step.op == "load RAM":
-            cold = plan.scenario.guest.zero_pages
+            cold, first_touch = plan.scenario.guest.zero_pages, "ram-load"
         effect = step.effect
-        if effect is None:
-            continue
-        if _maps_ram(step) and effect.runs[0].iova not in touched:
-            touched.add(effect.runs[0].iova)
-            effect = effect._replace(cold=cold)
-        effects[index] = effect
+        if isinstance(effect, (Map, Unmap)):
+            if step.lane.side == "source":
+                effect = _populated(effect, _source_history(plan))
+            else:
+                block = effect.runs[0].chunks
+                if isinstance(effect, Map) and block not in touched and effect.runs[0].kind == "ram":
+                    effect = effect._replace(cold=cold)
+                effect = _populated(effect, touched.setdefault(block, first_touch))
+        if effect is not None:
+            effects[index] = effect
     return effects
 
 
-def _maps_ram(step: Step) -> bool:
-    """One section of guest RAM mapped on the destination."""
-    return isinstance(step.effect, Map) and step.lane.side == "destination" and step.effect.runs[0].kind == "ram"
+def _source_history(plan: Plan) -> str:
+    """With an early memory listener the pin at start-up touches the source's pages first, else the guest does."""
+    return "preallocated" if {"early-listener", "early-listener-kept"} & set(plan.applied) else "guest"
+
+
+def _populated(effect: Map | Unmap, history: str) -> Map | Unmap:
+    return effect._replace(runs=tuple(run.populated(history) for run in effect.runs))
 
 
 def _rebuilds(plan: Plan, effects: dict[int, Effect]) -> dict[str, object]:
@@ -153,7 +162,7 @@ def _steady_state(plan: Plan) -> tuple[Effect, ...]:
             elif (asid, run.iova) in mapped:
                 mapped.discard((asid, run.iova))
             else:
-                found.setdefault(asid, {})[run.iova] = run
+                found.setdefault(asid, {})[run.iova] = run.populated(_source_history(plan))
     state: list[Effect] = []
     for asid in sorted(found):
         state += [Map(asid, tuple(found[asid].values())), SetMap(asid)]

@@ -34,7 +34,10 @@ class SuspendOnly(Optimization):
     after: ClassVar = ("multifd",)
     removes: ClassVar = ("*",)
     adds: ClassVar = ("*",)
-    slower: ClassVar = {"tatulea2024": "the device is asked for each ring's position, which QEMU knows of shadow rings"}
+    slower: ClassVar = {
+        "tatulea2024": "the device is asked for each ring's position, which QEMU knows of shadow rings",
+        "sim-256-1d-q10": "a thousand receive buffers to send, with nothing saved on a device without firmware",
+    }
     buffer_pages: int = knob(1, low=1, high=17, unit="pages a receive buffer")
 
     def prepare(self, scenario: Scenario) -> Scenario:

@@ -1,0 +1,179 @@
+"""Guest RAM as physically contiguous chunks, by what backs it and by how it was populated.
+
+vhost-vdpa makes an IOTLB entry of each run of consecutive page frames (Linux drivers/vhost/vdpa.c, vhost_vdpa_pa_map),
+so their number depends on the allocation history and not on the page size alone. 4 KiB pages come out of the buddy
+allocator (mm/page_alloc.c, expand) in runs that end with a free block, 2^0 to 2^10 pages; that such orders have
+geometric weights is a guess, their mean is measured (data/backing.csv). Huge pages are whole, and neighbours at times.
+
+A RAM block is laid out from its start and from a seed, so the sections that are cut out of one block agree.
+"""
+
+from __future__ import annotations
+
+import csv
+from functools import lru_cache
+from hashlib import blake2b
+
+import numpy as np
+
+from vdpa_lab.machine.sections import FOUR_GIB
+from vdpa_lab.paths import data_dir
+from vdpa_lab.units import PAGE_SIZE
+from vdpa_lab.words import InputError, nearest
+
+FILE = "backing.csv"
+COLUMNS = ["backing", "history", "key", "value", "unit", "grade", "source", "note"]
+GRADES = ("measured", "derived", "guess")
+MAX_ORDER = 10  # of a free block: 4 MiB with 4 KiB pages (include/linux/mmzone.h, MAX_PAGE_ORDER)
+UNIT_PAGES = {"4k": 1, "thp": 512, "2M": 512, "1G": 1 << 18, "mixed": 512}
+TRANSPARENT = ("thp", "mixed")
+HISTORIES = ("preallocated", "guest", "ram-load")
+ENTRIES = "entries"  # evidence: the count of a run, from which means are derived
+MEAN_RUN = "mean_run"  # mean length of a chunk, in 4 KiB pages or huge pages
+SMALL_SHARE = "small_share"  # share of huge page ranges that 4 KiB pages back
+WORDS = 1 << 64
+
+
+@lru_cache(maxsize=4)
+def _read(path: str) -> dict[tuple[str, str, str], float]:
+    found = {}
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = csv.DictReader(file)
+        if rows.fieldnames != COLUMNS:
+            raise InputError(f"{path}, line 1: the columns are {rows.fieldnames}; they must be {COLUMNS}")
+        for row in rows:
+            where = f"{path}, line {rows.line_num}"
+            for field, allowed in (("backing", UNIT_PAGES), ("history", HISTORIES), ("grade", GRADES)):
+                if row[field] not in allowed:
+                    raise InputError(
+                        f"{where}, {field}: {row[field]!r} is unknown; {nearest(str(row[field]), allowed)}"
+                    )
+            try:
+                value = float(row["value"])
+            except (TypeError, ValueError):
+                raise InputError(f"{where}, value: {row['value']!r} is not a number; give one") from None
+            top = {MEAN_RUN: 1 << MAX_ORDER, SMALL_SHARE: 1}.get(row["key"], float("inf"))
+            if not 0 <= value <= top or (row["key"] == MEAN_RUN and value < 1):
+                raise InputError(f"{where}, value: {value} is out of range for {row['key']}; at most {top} is")
+            if row["key"] != ENTRIES:
+                found[row["backing"], row["history"], row["key"]] = value
+    return found
+
+
+def value_of(backing: str, history: str, key: str) -> float:
+    """A mean or share of data/backing.csv; 0 where the file has none. InputError for a wrong file or name."""
+    for name, known in ((backing, UNIT_PAGES), (history, HISTORIES)):
+        if name not in known:
+            raise InputError(f"{name!r} is no way to back or populate guest memory; {nearest(name, known)}")
+    return _read(str(data_dir() / FILE)).get((backing, history, key), 0.0)
+
+
+def seed_of(*parts: str | int) -> int:
+    """A seed of 64 bits from the parameters of a guest, the same on every machine."""
+    return int.from_bytes(blake2b(repr(parts).encode(), digest_size=8).digest(), "little")
+
+
+@lru_cache(maxsize=64)
+def _order_limits(mean: float) -> np.ndarray:
+    """uint64[10]: a random word below the k-th limit, and not below those before, is a free block of order k."""
+
+    def weights(ratio: float) -> list[float]:
+        found = [1.0]
+        for _ in range(MAX_ORDER):
+            found.append(found[-1] * ratio)
+        return found
+
+    low, high = 0.0, float(1 << MAX_ORDER)
+    for _ in range(200):  # the mean grows with the ratio; halving leaves no choice to a platform's libm
+        ratio = (low + high) / 2
+        orders = weights(ratio)
+        blocks = sum(orders)
+        if sum(weight * (1 << k) for k, weight in enumerate(orders)) < mean * blocks:
+            low = ratio
+        else:
+            high = ratio
+    orders, limits, reached = weights(low), [], 0.0
+    for weight in orders[:-1]:
+        reached += weight
+        limits.append(min(int(reached / sum(orders) * WORDS), WORDS - 1))
+    return np.array(limits, np.uint64)
+
+
+def _small_heads(pages: int, history: str, seed: int) -> np.ndarray:
+    """First pages of the buddy blocks of [0, pages), and the end of the last one."""
+    mean = value_of("4k", history, MEAN_RUN)
+    limits, source = _order_limits(mean), np.random.PCG64([seed, 0])
+    parts, end = [np.zeros(1, np.int64)], 0
+    while end < pages:
+        words = source.random_raw(int((pages - end) / mean) + 64)  # word by word the same, however many at a time
+        ends = end + np.cumsum(np.int64(1) << np.searchsorted(limits, words, side="right"))
+        parts.append(ends)
+        end = int(ends[-1])
+    heads = np.concatenate(parts)
+    return heads[: int(np.searchsorted(heads, pages)) + 1]
+
+
+def _layout(end: int, backing: str, history: str, seed: int, block: int) -> np.ndarray:
+    """Edges in pages of the chunks of [0, end) of a RAM block of `block` pages; the last one is at `end` or behind."""
+    mean = value_of(backing, history, MEAN_RUN)
+    unit = UNIT_PAGES[backing]
+    if backing == "4k":
+        return _small_heads(end, history, seed)
+    ranges = -(-end // unit)
+    words = np.random.PCG64([seed, 1]).random_raw(2 * ranges).reshape(ranges, 2)
+    joins = words[:, 0] < np.uint64((1 - 1 / mean) * WORDS)
+    small = words[:, 1] < np.uint64(value_of(backing, history, SMALL_SHARE) * WORDS)
+    if backing in TRANSPARENT:  # hugetlbfs rounds a block up (QEMU, file_ram_alloc)
+        small[block // unit :] = True
+    joins[:1] = False
+    joins[1:] &= ~(small[1:] | small[:-1])
+    heads = np.flatnonzero(~joins) * unit
+    if small.any():
+        pages = _small_heads(ranges * unit, history, seed)[:-1]
+        heads = np.union1d(heads, pages[small[pages // unit]])
+    return np.append(heads, ranges * unit)
+
+
+def _cut(
+    size: int, offset: int, backing: str, history: str, seed: int, block: int | None
+) -> tuple[np.ndarray, int, np.ndarray]:
+    """(edges of the block's chunks, the first chunk of the section, edges of the section's chunks), in pages."""
+    block = offset + size if block is None else block
+    if size % PAGE_SIZE or offset % PAGE_SIZE or size < 0 or offset < 0 or offset + size > block:
+        raise InputError(f"{size} bytes at {offset} are not whole pages of a RAM block of {block} bytes")
+    first, last = offset // PAGE_SIZE, (offset + size) // PAGE_SIZE
+    edges = _layout(last, backing, history, seed, -(-block // PAGE_SIZE))
+    if not size:
+        return edges, 0, np.zeros(0, np.int64)
+    low = int(np.searchsorted(edges, first, side="right")) - 1
+    inside = edges[low : int(np.searchsorted(edges, last)) + 1].copy()
+    inside[0], inside[-1] = first, last
+    return edges, low, inside
+
+
+def chunks(size: int, offset: int, backing: str, history: str, seed: int, block: int | None = None) -> np.ndarray:
+    """Lengths in 4 KiB pages (uint32, they sum to the section) of the chunks of a section of guest RAM.
+
+    size, offset: bytes of the section and where it begins in its RAM block; block: bytes of the whole block, if more
+    follows. backing: 4k, thp, 2M or 1G (hugetlb), or mixed (THP with holes of 4 KiB pages). history, what touched the
+    pages first: "preallocated" (a pin, or prealloc=on), "guest", "ram-load" (a destination). Raises InputError.
+    """
+    return np.diff(_cut(size, offset, backing, history, seed, block)[2]).astype(np.uint32)
+
+
+def addresses(
+    size: int, offset: int, backing: str, history: str, seed: int, block: int | None = None, base: int = FOUR_GIB
+) -> np.ndarray:
+    """Physical address in bytes (uint64) of each chunk that `chunks` gives for the same arguments, from `base` up.
+
+    Buddy blocks and huge pages are aligned to their size; behind each chunk lies at least a page of somebody else's.
+    """
+    edges, low, inside = _cut(size, offset, backing, history, seed, block)
+    if not inside.size:
+        return np.zeros(0, np.uint64)
+    lengths = np.diff(edges)
+    align = np.minimum(lengths & -lengths, max(UNIT_PAGES[backing], 1 << MAX_ORDER if backing == "4k" else 1))
+    room = base // PAGE_SIZE + np.cumsum(lengths + align) - lengths - align  # rounding up takes less than `align`
+    starts = (room + align - 1 & -align)[low : low + inside.size - 1]
+    starts[0] += int(inside[0] - edges[low])
+    return (starts * PAGE_SIZE).astype(np.uint64)
