@@ -20,7 +20,7 @@ from vdpa_lab.machine.sections import sections
 from vdpa_lab.migration import plan
 from vdpa_lab.migration.account import account, iommu_leaves
 from vdpa_lab.model import Guest, VdpaDevice, find_scenario
-from vdpa_lab.units import GIB, KIB, MIB, PAGE_SIZE
+from vdpa_lab.units import GIB, KIB, MIB, PAGE_SIZE, TIB
 
 TRACES = CHECKOUT / "data" / "traces"
 COUNTS = json.loads((TRACES / "qtest" / "counts.json").read_text())
@@ -408,3 +408,35 @@ def test_page_table_leaves_are_those_of_the_twin(backing, shift):
     for run in identity_memory(guest):
         moved = run._replace(iova=run.iova + shift)
         assert iommu_leaves(moved) == naive.iommu_leaves(moved)
+
+
+# --- Memory plugged in later, and pages of two sizes.
+
+
+def test_dimms_lie_behind_main_memory_from_a_whole_gib_on():
+    """pc_get_device_memory_range and memory_device_get_free_addr; each DIMM is a RAM block of its own."""
+    guest = Guest(memory=6 * GIB + 512 * MIB, dimms=(512 * MIB, 2 * GIB), backing="1G")
+    plugged = [(each.gpa, each.size) for each in sections(guest)[-3:]]
+    assert plugged == [(4 * GIB, 4 * GIB + 512 * MIB), (9 * GIB, 512 * MIB), (10 * GIB, 2 * GIB)]
+    small = Guest(memory=GIB, dimms=(2 * MIB, 4 * MIB))
+    assert [each.gpa for each in sections(small)[-2:]] == [4 * GIB, 4 * GIB + 2 * MIB]
+    runs = identity_memory(guest)
+    assert [run.kind for run in runs[-3:]] == ["ram"] * 3
+    assert [run.chunks.offset for run in runs[-3:]] == [2 * GIB, 0, 0]
+    assert sum(run.pages for run in runs if run.kind == "ram") <= guest.ram // PAGE_SIZE
+    assert guest.ram == 9 * GIB
+
+
+def test_four_tib_have_their_sections_and_keys():
+    guest = Guest(memory=4 * TIB, backing="1G")
+    assert sections(guest)[-1].end == 4 * TIB + 2 * GIB
+    assert memory_region(identity_memory(guest)).direct == pytest.approx(4096, abs=8)
+
+
+def test_holes_of_small_pages_cost_mtts():
+    whole, holes = (
+        memory_region(identity_memory(Guest(memory=8 * GIB, backing=backing))) for backing in ("thp", "mixed")
+    )
+    assert holes.entries > whole.entries
+    assert holes.mtts > 50 * whole.mtts
+    assert holes.direct == whole.direct

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vdpa_lab.machine.backing import UNIT_PAGES, chunks, seed_of
-from vdpa_lab.machine.sections import FOUR_GIB, is_main_memory
+from vdpa_lab.machine.sections import FOUR_GIB, is_ram
 from vdpa_lab.model import Guest, Section
 from vdpa_lab.units import MIB, PAGE_SIZE
 
@@ -109,17 +109,17 @@ def page_run(iova: int, size: int, perm: str) -> Run:
 def memory_runs(guest: Guest, mapped: tuple[Section, ...], iovas: tuple[int, ...]) -> tuple[Run, ...]:
     """The runs of `mapped` sections placed at `iovas` (bytes), populated by the guest.
 
-    Main memory is one RAM block, whose part above 4 GiB begins where the part below ends (hw/i386/pc.c); video RAM
-    and ROM are blocks of their own, of 4 KiB pages.
+    Main memory is one RAM block, whose part above 4 GiB begins where the part below ends (hw/i386/pc.c). DIMMs are
+    blocks of their own, and so are video RAM and ROM, of 4 KiB pages.
     """
     low = next((section.end for section in mapped if section.gpa == MIB), 0)
     seed, runs = seed_of("guest", guest.memory, guest.backing), []
     for section, iova in zip(mapped, iovas, strict=True):
-        if is_main_memory(section):
-            offset = section.gpa if section.gpa < FOUR_GIB else low + section.gpa - FOUR_GIB
-            block = max(guest.memory, offset + section.size)
-            made = Populated(guest.backing, "guest", offset, block, seed)
+        offset = section.gpa if section.gpa < FOUR_GIB else low + section.gpa - FOUR_GIB
+        ram, plugged = is_ram(section), guest.dimms and offset >= guest.memory
+        if ram and not plugged:
+            made = Populated(guest.backing, "guest", offset, max(guest.memory, offset + section.size), seed)
         else:
-            made = Populated("4k", "guest", 0, section.size, seed_of(seed, section.gpa))
-        runs.append(Run(iova, section.size, section.perm, made, "ram" if is_main_memory(section) else "rom"))
+            made = Populated(guest.backing if ram else "4k", "guest", 0, section.size, seed_of(seed, section.gpa))
+        runs.append(Run(iova, section.size, section.perm, made, "ram" if ram else "rom"))
     return tuple(runs)

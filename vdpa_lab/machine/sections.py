@@ -10,6 +10,7 @@ from vdpa_lab.units import GIB, KIB, MIB
 
 LOWMEM_SPLIT = 0xB000_0000  # pc_q35.c: RAM of this size or more keeps only 2 GiB below 4 GiB
 FOUR_GIB = 4 * GIB
+DIMM_ALIGN = 2 * MIB  # QEMU_VMALLOC_ALIGN
 
 # The first MiB as (start, end, perm). With firmware the shadow RAM of the PAM registers is opened piecewise; the
 # boundaries inside c0000-e4000 follow the option ROMs, so they are those of the machines that were looked at.
@@ -50,9 +51,15 @@ def sections(guest: Guest) -> tuple[Section, ...]:
     found.append((*_BIOS, "ro"))
     if guest.memory > low:
         found.append((FOUR_GIB, guest.memory - low, "rw"))
+    at = -(-(FOUR_GIB + guest.memory - low) // GIB) * GIB  # pc_get_device_memory_range
+    for size in guest.dimms:
+        align = GIB if guest.backing == "1G" else DIMM_ALIGN  # memory_device_get_free_addr
+        at = -(-at // align) * align
+        found.append((at, size, "rw"))
+        at += size
     return tuple(Section(gpa=gpa, size=size, perm=perm) for gpa, size, perm in found)
 
 
-def is_main_memory(section: Section) -> bool:
-    """A section of the guest's RAM block; ROM and video RAM are blocks of their own, just below 4 GiB or read-only."""
+def is_ram(section: Section) -> bool:
+    """Guest RAM; ROM is read-only, video RAM lies just below 4 GiB."""
     return section.perm == "rw" and not FOUR_GIB - 64 * MIB <= section.gpa < FOUR_GIB

@@ -49,7 +49,7 @@ def _mkeys(step: Step, one) -> tuple[Work, int]:
 
 
 def _pages(effect: Map | Unmap, backing: str, driver: str) -> Iterator[tuple[str, int]]:
-    mapping = isinstance(effect, Map)
+    mapping, backing = isinstance(effect, Map), "thp" if backing == "mixed" else backing
     for run in effect.runs:
         kind = backing if run.kind == "ram" else "4k"
         if mapping:

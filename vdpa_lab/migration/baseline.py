@@ -76,7 +76,7 @@ def _switch(t: Thread, scenario: Scenario) -> None:
 
 
 def _words(scenario: Scenario) -> int:
-    return -(-scenario.guest.memory // PAGE_SIZE // PAGES_PER_WORD)
+    return -(-scenario.guest.ram // PAGE_SIZE // PAGES_PER_WORD)
 
 
 def _precopy(source: Thread, destination: Thread, scenario: Scenario) -> None:

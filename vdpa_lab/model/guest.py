@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
-from vdpa_lab.model.kinds import choice, flag, hexadecimal, optional, records, share, size, whole
+from vdpa_lab.model.kinds import choice, flag, hexadecimal, optional, records, share, size, values, whole
 from vdpa_lab.model.record import Record, key
 from vdpa_lab.units import MIB, PAGE_SIZE, TIB
 
@@ -38,7 +38,8 @@ class Section(Record):
 class Guest(Record):
     """A virtual machine.
 
-    memory: bytes of RAM. backing: host pages behind it (4k, thp, 2M or 1G hugetlbfs). vga: a display, whose
+    memory: bytes of RAM at the start; dimms: bytes of each pc-dimm plugged since. backing: host pages behind it (4k,
+    thp, 2M or 1G hugetlbfs, mixed: thp with holes of 4 KiB pages). vga: a display, whose
     16 MiB of video RAM the device maps too. sections: what the vhost-vdpa listener maps, in GPA order; None =
     derived from machine, firmware, vga and memory. zero_pages: share of RAM that is zero at the start. Raises
     ScenarioError.
@@ -53,11 +54,17 @@ class Guest(Record):
     memory: int = key(size(4 * MIB, 4 * TIB, PAGE_SIZE))
     machine: str = key(choice("q35"), "q35")
     vcpus: int = key(whole(1, 1024), 1)
-    backing: str = key(choice("4k", "thp", "2M", "1G"), "4k")
+    backing: str = key(choice("4k", "thp", "2M", "1G", "mixed"), "4k")
     firmware: str = key(choice("seabios", "none"), "seabios")
     vga: bool = key(flag(), False)
     sections: tuple[Section, ...] | None = key(optional(records(Section, 4096)), None, quiet=True)
     zero_pages: float = key(share(), 0.0)
+    dimms: tuple[int, ...] = key(values(size(2 * MIB, 4 * TIB, 2 * MIB), 256), (), quiet=True)
+
+    @property
+    def ram(self) -> int:
+        """Bytes of RAM with all that was plugged in."""
+        return self.memory + sum(self.dimms)
 
     def _check(self) -> None:
         if self.sections is None:

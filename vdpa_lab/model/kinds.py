@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vdpa_lab.units import (
@@ -144,18 +144,23 @@ def hexadecimal(bits: int, step: int = 1) -> Kind:
     )
 
 
+def values(one: Kind, most: int) -> Kind:
+    """A tuple of values of the kind `one`, at most `most`; a TOML array."""
+    return Kind(
+        f"a list of at most {most} values, each {one.allowed}",
+        lambda value: type(value) is tuple and len(value) <= most and all(map(one.accepts, value)),
+        lambda raw: tuple(map(one.read, raw)) if type(raw) is list else raw,
+        lambda value: f"[{', '.join(map(one.write, value))}]",
+    )
+
+
 def words(one: Kind, most: int) -> Kind:
     """A tuple of different values of the kind `one`, at most `most`; a TOML array."""
-    return Kind(
-        f"a list of at most {most} different values, each {one.allowed}",
-        lambda value: (
-            type(value) is tuple
-            and len(value) <= most
-            and all(map(one.accepts, value))
-            and len(set(value)) == len(value)
-        ),
-        lambda raw: tuple(raw) if type(raw) is list else raw,
-        lambda value: f"[{', '.join(map(one.write, value))}]",
+    listed = values(one, most)
+    return replace(
+        listed,
+        allowed=listed.allowed.replace(" values,", " different values,"),
+        accepts=lambda value: listed.accepts(value) and len(set(value)) == len(value),
     )
 
 

@@ -42,7 +42,7 @@ class Scenario(Record):
         """What the hosts must grant for this scenario and the lab takes for granted, in words."""
         found = []
         if self.device.count > 1:
-            locked = format_bytes(self.device.count * self.guest.memory)
+            locked = format_bytes(self.device.count * self.guest.ram)
             found.append(f"every device pins all RAM: RLIMIT_MEMLOCK must allow {locked}")
         if self.device.driver == "mlx5" and self.device.queue_size > MLX5_MAX_VQ_ENTRIES:
             found.append(f"mlx5_vdpa offers at most {MLX5_MAX_VQ_ENTRIES} entries per virtqueue; more are assumed")
@@ -52,9 +52,9 @@ class Scenario(Record):
         if self.destination is None:
             object.__setattr__(self, "destination", self.source)
         dirty = self.workload.dirty
-        if dirty is not None and dirty.working_set > self.guest.memory:
+        if dirty is not None and dirty.working_set > self.guest.ram:
             self._refuse(
                 "workload.dirty.working_set",
-                f"must be at most guest.memory = {bytes_text(self.guest.memory)}",
+                f"must be at most guest.memory = {bytes_text(self.guest.ram)}",
                 f'"{bytes_text(dirty.working_set)}"',
             )
