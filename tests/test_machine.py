@@ -104,6 +104,7 @@ def test_the_layout_of_larger_rings_is_that_of_a_real_run(run):
 
 @pytest.mark.parametrize("device", [VdpaDevice(queue_pairs=n, queue_size=s) for n in (1, 16) for s in (2, 256, 1024)])
 def test_iova_zero_is_never_used_and_nothing_overlaps(device):
+    """Trap 6."""
     for shadowed in (True, False):
         rings = ring_areas(device, shadowed)
         order = sorted((*(a for pair in rings.data for a in pair), *rings.buffers, *rings.cvq))
@@ -113,6 +114,7 @@ def test_iova_zero_is_never_used_and_nothing_overlaps(device):
 
 
 def test_sections_are_packed_without_gaps_and_do_not_keep_their_addresses():
+    """Trap 5."""
     guest = Guest(memory=8 * GIB, vga=True)
     packed, identity = packed_memory(guest, 0x9000), identity_memory(guest)
     assert packed[0].iova == 0x9000
@@ -156,7 +158,7 @@ def rebuild_sizes(a_plan, side, path):
 
 @pytest.mark.parametrize("run", COUNTS["set_map_entry_counts"])
 def test_rebuilds_of_64_entry_rings_are_those_of_a_real_run(run):
-    """The same sizes but for the chunks of RAM, which depend on how a real kernel populated it."""
+    """Traps 2 and 3: the same sizes but for the chunks of RAM, which depend on how a real kernel populated it."""
     real = COUNTS["set_map_entry_counts"][run]
     version = "10.2.2" if "10.2" in run else "10.0.13"
     host = replace(QTEST.source, qemu=version)
@@ -174,7 +176,7 @@ def test_rebuilds_of_64_entry_rings_are_those_of_a_real_run(run):
 
 
 def test_rebuilds_of_256_entry_rings_count_each_chunk_of_an_area():
-    """A driver area of two pages is two rebuilds when it is mapped, and one when it is unmapped."""
+    """Traps 2 and 3: a driver area of two pages is two rebuilds when it is mapped, and one when it is unmapped."""
     scenario = find_scenario("sim-256-1d")
     a_plan = plan(scenario, SHIPPED)
     chunks = sum(run.entries for run in identity_memory(scenario.guest))
@@ -196,7 +198,7 @@ def test_qemu_10_calls_set_map_11_times_on_the_destination():
 
 
 def test_batching_covers_the_listener_only():
-    """Trap: off, one rebuild a chunk of RAM; on, a single one; those of the rings stay what they were."""
+    """Trap 4: off, one rebuild a chunk of RAM; on, a single one; those of the rings stay what they were."""
     scenario = replace(QTEST, guest=replace(QTEST.guest, memory=8 * MIB))
     batched, loose = plan(scenario, SHIPPED), plan(scenario, set(SHIPPED) - {"iotlb-batch"})
     chunks = sum(run.entries for run in identity_memory(scenario.guest))
@@ -256,7 +258,7 @@ def test_mapping_or_unmapping_twice_is_an_error():
 
 
 def test_a_reset_drops_the_devices_map_and_keeps_the_entries():
-    """Trap: after a reset the vhost IOTLB still has what it had, and the device has nothing to drop."""
+    """Trap 13: after a reset the vhost IOTLB still has what it had, and the device has nothing to drop."""
     run = page_run(0x1000, 0x3000, "rw")
     done = replay((Map(0, (run,)), SetMap(0), Clean(), SetMap(0), Clean(), Clean()))
     assert [result and (result.rebuilds, result.dropped) for result in done] == [
@@ -328,7 +330,7 @@ def window_of(*runs):
 
 
 def test_one_small_page_fills_a_window_with_mtts():
-    """Trap: the MTT size is the greatest common divisor of the entries' sizes, wherever they lie."""
+    """Trap 8: the MTT size is the greatest common divisor of the entries' sizes, wherever they lie."""
     huge = Run(4 * GIB, GIB - PAGE_SIZE, "rw", Equal(GIB, GIB - PAGE_SIZE), "ram")
     filler = page_run(5 * GIB - PAGE_SIZE, PAGE_SIZE, "rw")
     assert window_of(Run(4 * GIB, GIB, "rw", Equal(GIB, GIB), "ram")).mtts == 1
@@ -336,7 +338,7 @@ def test_one_small_page_fills_a_window_with_mtts():
 
 
 def test_addresses_do_not_matter_for_mtts_and_windows_begin_with_the_chain():
-    """Traps: a layout shifted by a page has as many; 1 GiB from the chain's start, not by alignment."""
+    """Traps 9 and 8: a layout shifted by a page has as many; 1 GiB from the chain's start, not by alignment."""
     for shift in (0, PAGE_SIZE, 5 * PAGE_SIZE):
         runs = [Run(GIB + shift, 2 * GIB, "rw", Equal(2 * MIB, 2 * MIB), "ram")]
         assert memory_region(runs) == memory_region([runs[0]._replace(iova=GIB)])
@@ -344,6 +346,7 @@ def test_addresses_do_not_matter_for_mtts_and_windows_begin_with_the_chain():
 
 
 def test_neighbours_merge_by_permission_only():
+    """Trap 10."""
     a, b = page_run(0x1000, 0x1000, "rw"), page_run(0x2000, 0x1000, "rw")
     assert memory_region([a, b]).direct == 1
     assert memory_region([a, b._replace(perm="ro")]).direct == 2
@@ -392,7 +395,7 @@ def test_a_memory_region_of_a_whole_guest_is_that_of_its_twin(backing):
 
 
 def test_shadow_virtqueues_cost_superpages():
-    """Trap: packed behind the rings, huge pages no longer line up with IOVAs: 512 leaves for one."""
+    """Trap 7: packed behind the rings, huge pages no longer line up with IOVAs: 512 leaves for one."""
     guest = Guest(memory=4 * GIB, backing="2M")
     below = memory_runs(guest, sections(guest), tuple(each.gpa for each in sections(guest)))
     _, packed = shadow_layout(guest, VdpaDevice())
@@ -440,3 +443,22 @@ def test_holes_of_small_pages_cost_mtts():
     assert holes.entries > whole.entries
     assert holes.mtts > 50 * whole.mtts
     assert holes.direct == whole.direct
+
+
+def test_unpinning_costs_the_same_whatever_the_size_of_a_page():
+    """Trap 12: vhost_vdpa_pa_unmap unpins every 4 KiB page, also those of one huge page."""
+    for memory in (4 * GIB, 8 * GIB):
+        unpinned = {}
+        for backing in ("4k", "thp", "1G"):
+            scenario = replace(find_scenario("sim-256-1d"), guest=Guest(memory=memory, backing=backing))
+            scenario = replace(scenario, workload=replace(scenario.workload, dirty=None))
+            a_plan = plan(scenario, SHIPPED)
+            unpinned[backing] = sum(
+                amount
+                for step, (work, _) in zip(a_plan, account(a_plan), strict=True)
+                if step.path == "stop"
+                for key, amount in work
+                if key.startswith("unpin.")
+            )
+        assert len(set(unpinned.values())) == 1
+        assert unpinned["1G"] >= memory // PAGE_SIZE
