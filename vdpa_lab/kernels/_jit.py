@@ -7,14 +7,34 @@ Fences order the accesses of two threads to one ring; they do nothing where kern
 from __future__ import annotations
 
 import platform
+import sys
 from collections.abc import Callable
 
 import numba
+from numba.core import event
 from numba.core.cgutils import ir
 from numba.extending import intrinsic
 
 DISABLED = bool(numba.config.DISABLE_JIT)
 X86 = platform.machine().lower() in ("x86_64", "amd64")
+
+
+class _Note(event.Listener):
+    """Says once that kernels are being compiled: with a cold cache nothing moves for some seconds."""
+
+    told = False
+
+    def on_start(self, event: event.Event) -> None:
+        if not self.told and event.data["dispatcher"].py_func.__module__.startswith("vdpa_lab."):
+            self.told = True
+            print("vdpa_lab: compiling kernels, once on this machine …", file=sys.stderr, flush=True)
+
+    def on_end(self, event: event.Event) -> None:
+        """Only the beginning is told."""
+
+
+if not DISABLED:
+    event.register("numba:compile", _Note())
 
 
 def kernel(
