@@ -53,6 +53,11 @@ def _parser() -> argparse.ArgumentParser:
     calibrated.add_argument("names", nargs="*", metavar="FIGURE", help="default: every fitted row")
     calibrated.add_argument("--reading", default="as printed")
     calibrated.add_argument("--out", type=Path, metavar="CSV", help="write the fitted prices")
+    probed = verb("probe", "measure this host's own prices: pinning, copying, syncing")
+    probed.add_argument("--memory", default="256MiB", metavar="SIZE", help="pinned at a time")
+    probed.add_argument("--yes", action="store_true", help="allow more than 1GiB")
+    probed.add_argument("--rounds", type=int, default=5, metavar="N")
+    probed.add_argument("--out", type=Path, metavar="CSV", help="write a calibration")
     timed = verb("bench", "how long things take on this machine, beside C where a compiler is")
     timed.add_argument("subjects", nargs="*", metavar="SUBJECT", help="default: all")
     timed.add_argument("--rounds", type=int, default=15, metavar="N", help="turns of each candidate")
@@ -167,9 +172,26 @@ def _bench(args: argparse.Namespace) -> None:
     _print(rows, report.table(report.bench_rows(rows)), args.json)
 
 
+def _probe(args: argparse.Namespace) -> None:
+    from vdpa_lab import report
+    from vdpa_lab.library import costs_text
+    from vdpa_lab.model.scenario_file import save_text
+    from vdpa_lab.probe import LARGEST_UNASKED, probe
+    from vdpa_lab.units import TIB, parse_bytes
+
+    def tell(what: str) -> None:
+        print(f"{what} …", file=sys.stderr, flush=True)
+
+    allowed = TIB if args.yes else LARGEST_UNASKED
+    found = probe(parse_bytes(args.memory), args.rounds, allowed=allowed, tell=tell)
+    if args.out:
+        save_text(costs_text(found.costs), args.out)
+    _print(report.probe_json(found), report.probe_text(found), args.json)
+
+
 VERBS = {
     "lab": _lab, "list": _list, "simulate": _simulate, "plan": _plan, "figures": _figures, "calibrate": _calibrate,
-    "bench": _bench,
+    "bench": _bench, "probe": _probe,
 }  # fmt: skip
 
 

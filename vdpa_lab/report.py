@@ -213,3 +213,29 @@ def bench_rows(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         }
         for row in rows
     ]
+
+
+def probe_json(found: Any) -> dict[str, Any]:
+    """The document of `vdpa-lab probe --json`; prices in ns."""
+    costs = [{name: getattr(cost, name) for name in ("key", "value", "low", "high", "locator")} for cost in found.costs]
+    return {"host": found.host, "way": found.way, "costs": costs, "missing": found.missing}
+
+
+def probe_text(found: Any) -> list[str]:
+    """What `vdpa-lab probe` measured, beside the prices that come with the package."""
+    common = priors()
+    rows = [
+        {
+            "price": cost.key,
+            "here": format_duration(cost.value),
+            "quartiles": f"{format_duration(cost.low)} – {format_duration(cost.high)}",
+            "package": format_duration(common[cost.key].value) if cost.key in common else None,
+        }
+        for cost in found.costs
+    ]
+    return [
+        f"{found.host}; pinned by {found.way}",
+        "",
+        *table(rows),
+        *(f"not measured: {why}" for why in found.missing),
+    ]

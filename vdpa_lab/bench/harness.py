@@ -107,7 +107,7 @@ def row(case: Case, rounds: int) -> dict[str, object]:
         if name == OURS:
             continue
         paired = [other / max(ours, 1) for other, ours in zip(taken, times[OURS], strict=True)]
-        low, middle, high = statistics.quantiles(paired, n=4) if len(paired) > 1 else paired * 3
+        low, middle, high = statistics.quantiles(paired, n=4, method="inclusive") if len(paired) > 1 else paired * 3
         found[f"{name}_ns"] = statistics.median(taken) / case.each
         found[f"{name}_ratio"] = {"median": middle, "quartiles": [low, high]}
     return found
