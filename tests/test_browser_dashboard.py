@@ -117,3 +117,19 @@ def test_nothing_is_cut_off_at_1280_pixels(start, theme, tmp_path):
     assert too_wide == []
     page.screenshot(path=tmp_path / "dashboard.png")
     assert (tmp_path / "dashboard.png").stat().st_size > 10_000
+
+
+@pytest.mark.browser
+def test_every_tab_shows_its_view(start, tmp_path):
+    page = start.page
+    for title, seen in (
+        ("Operations", "Source kernel 0"),
+        ("Plan", "vhost_vdpa_listener_region_add"),
+        ("Memory", "passthrough, IOVA = GPA"),
+        ("Sources", "Share of outage"),
+    ):
+        page.get_by_role("tab", name=title, exact=True).click()
+        page.locator(".vdpa-results").get_by_text(seen).first.wait_for()
+        page.screenshot(path=tmp_path / f"{title}.png")
+    page.get_by_role("tab", name="Downtime", exact=True).click()
+    assert start.picture()

@@ -4,6 +4,7 @@ from vdpa_lab.plot.downtime import Bar, bar_of, draw_downtime, draw_legend, dura
 from vdpa_lab.plot.files import write_figures
 from vdpa_lab.plot.growth import draw_growth, write_growth
 from vdpa_lab.plot.ladder import draw_ladder
+from vdpa_lab.plot.lanes import timeline_svg
 from vdpa_lab.plot.save import save_figure, swatch_png
 from vdpa_lab.plot.screen import DowntimePicture
 from vdpa_lab.plot.style import FAMILIES, Family, family_of
@@ -22,6 +23,7 @@ __all__ = [
     "family_of",
     "save_figure",
     "swatch_png",
+    "timeline_svg",
     "write_figures",
     "write_growth",
 ]

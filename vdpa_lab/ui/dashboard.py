@@ -13,6 +13,7 @@ from vdpa_lab.ui.controls import Controls
 from vdpa_lab.ui.guard import ROOT, guard, looks
 from vdpa_lab.ui.results import Results
 from vdpa_lab.ui.state import LabState, session
+from vdpa_lab.ui.views import Views
 
 
 class Dashboard(widgets.VBox):
@@ -24,8 +25,11 @@ class Dashboard(widgets.VBox):
         self._showing = False
         self.controls = Controls(state, self.guarded)
         self.results = Results(state)
+        self.views = Views(state, self.results.drawing, self.guarded)
         self.head = widgets.HTML()
-        columns = widgets.HBox([self.controls.box, self.results.box])
+        right = widgets.VBox([self.results.status, self.views.tab])
+        right.add_class("vdpa-results")
+        columns = widgets.HBox([self.controls.box, right])
         columns.add_class("vdpa-columns")
         super().__init__([looks(), self.head, columns, guard()])
         self.add_class(ROOT)
@@ -44,6 +48,7 @@ class Dashboard(widgets.VBox):
             self.head.value = texts.heading(self.state.scenario)
             self.controls.show()
             self.results.show()
+            self.views.show()
         finally:
             self._showing = False
 

@@ -94,6 +94,14 @@ CSS = """
 .vdpa-root .vdpa-totals .vdpa-basis td {text-align: left; font-size: 11px; padding: 0 0 2px; font-weight: 400;
   color: var(--vdpa-quiet); border-bottom: 1px solid var(--jp-border-color3, #ddd)}
 .vdpa-scroll {overflow-x: auto}
+.vdpa-root .jupyter-widget-tab-contents, .vdpa-root .widget-tab-contents {padding: 6px 4px; overflow: visible}
+.vdpa-root table.vdpa-view {border-collapse: collapse; font-size: 11.5px; margin: 2px 0 8px; border: 0}
+.vdpa-root .vdpa-view :is(th, td) {text-align: left; padding: 2px 10px 2px 0; vertical-align: top; background: none;
+  color: var(--jp-ui-font-color1, #222); border-bottom: 1px solid var(--jp-border-color3, #ddd)}
+.vdpa-root .vdpa-view code {background: none; padding: 0; font-size: 11px; color: inherit; white-space: nowrap}
+.vdpa-view a {color: var(--jp-content-link-color, #0059b3); text-decoration: underline}
+.vdpa-root .vdpa-listing {font-size: 11px; line-height: 1.35; max-height: 560px; overflow: auto; padding: 6px;
+  background: var(--jp-layout-color2, #f3f3f3); color: var(--jp-ui-font-color1, #222)}
 .vdpa-alt {position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%)}
 .vdpa-root .vdpa-hidden {height: 0; margin: 0; padding: 0; overflow: hidden; min-height: 0}
 """

@@ -11,7 +11,7 @@ from vdpa_lab.ui.state import LabState
 
 
 class Results:
-    """Everything on the right."""
+    """The status line, and the drawing with its legend and totals."""
 
     def __init__(self, state: LabState):
         self.state = state
@@ -20,8 +20,7 @@ class Results:
         self.image = _classed(widgets.Image(format="png", layout={"width": f"{WIDTH}px"}), "vdpa-figure")
         self.alternative = _classed(widgets.HTML(), "vdpa-hidden")
         self.legend, self.totals = widgets.HTML(), widgets.HTML()
-        children = [self.status, self.image, self.alternative, self.legend, self.totals]
-        self.box = _classed(widgets.VBox(children), "vdpa-results")
+        self.drawing = widgets.VBox([self.image, self.alternative, self.legend, self.totals])
         self._drawn: tuple = ()
         self.show()
 

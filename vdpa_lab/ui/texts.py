@@ -1,4 +1,4 @@
-"""What the dashboard says, as HTML. Nowhere else is HTML made, and here every string is escaped."""
+"""What the dashboard says, as HTML. Here and in `view_texts` every string is escaped; nowhere else is HTML made."""
 
 from __future__ import annotations
 

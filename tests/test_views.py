@@ -1,0 +1,178 @@
+"""The views beside the downtime: lanes in time, plan, memory, sources; drawn when looked at, and safe to show."""
+
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vdpa_lab.migration import plan, simulate
+from vdpa_lab.migration.show import plan_diff
+from vdpa_lab.model import find_scenario
+from vdpa_lab.plot import lanes, timeline_svg
+from vdpa_lab.timeline import Lane, Span, Term, Timeline
+from vdpa_lab.ui import view_texts
+from vdpa_lab.ui.dashboard import Dashboard
+from vdpa_lab.ui.state import LabState
+from vdpa_lab.ui.views import SPANS, extent
+
+HOSTILE = "</svg><script>alert('x')</script>&"
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture
+def lab():
+    shown = Dashboard(LabState(find_scenario("talk")))
+    yield shown
+    assert shown.failures == []
+
+
+def page(lab, number):
+    lab.views.tab.selected_index = number
+    return lab.views.views[number - 1].page.value
+
+
+class Words(HTMLParser):
+    def __init__(self, html):
+        super().__init__()
+        self.text = ""
+        self.feed(html)
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def svg_of(timeline, start, end):
+    return timeline_svg(timeline, start, end, lambda span: f"{span.op} {span.ns}", title="a run")
+
+
+def test_lanes_show_every_operation_of_the_window():
+    """Each span with extent is in one block of its lane, and hovering over the block tells of it."""
+    ran = simulate(find_scenario("sim-256-1d"))
+    start, end = extent(ran.timeline, ("vm_paused",))
+    found = lanes.lanes_of(ran.timeline, start, end)
+    inside = [span for span in ran.timeline.spans if span.ns and span.end > start and span.start < end]
+    assert sorted(span.name for spans in found.values() for span in spans) == sorted(span.name for span in inside)
+    picture = ElementTree.fromstring(svg_of(ran.timeline, start, end))
+    hovered = [title.text for title in picture.iter(f"{SVG}title")]
+    blocks = [block for spans in found.values() for block in lanes.blocks_of(spans, (end - start) / 532)]
+    assert sum(len(block.spans) for block in blocks) == len(inside)
+    assert any(text.startswith("IOTLB_UPDATE ") for text in hovered)
+    assert "src-vm-stopped" in " ".join(hovered)
+
+
+def test_source_stands_above_the_destination():
+    ran = simulate(find_scenario("talk"))
+    sides = [lane.side for lane in lanes.lanes_of(ran.timeline, 0, max(s.end for s in ran.timeline.spans))]
+    assert sides == sorted(sides, key=lanes.SIDES.index)
+    assert {"source", "destination"} <= set(sides)
+
+
+@given(st.lists(st.tuples(st.integers(0, 1000), st.integers(1, 50)), max_size=30))
+def test_blocks_keep_every_span_once_and_in_order(drawn):
+    at, spans = 0, []
+    for number, (gap, length) in enumerate(drawn):
+        at += gap
+        spans.append(
+            Span(f"s{number}", "op", Lane("source", "bql"), -1, at, at + length, (Term("cvq.poll", 1, length),))
+        )
+        at += length
+    blocks = lanes.blocks_of(spans, 20.0)
+    assert [span for block in blocks for span in block.spans] == spans
+    assert all(a.end <= b.start for a, b in pairwise(blocks))
+    for block in blocks:
+        assert block.family == "cvq"
+        assert len(block.spans) == 1 or all(span.ns < 16 for span in block.spans)
+
+
+def test_text_from_outside_cannot_leave_its_place():
+    lane = Lane("source", "bql")
+    timeline = Timeline((Span(HOSTILE, HOSTILE, lane, -1, 0, 10, ()),), {HOSTILE: 5}, (-1,), {HOSTILE: 0})
+    text = timeline_svg(timeline, 0, 10, lambda span: span.op, title=HOSTILE)
+    assert "<script" not in text
+    assert [title.text for title in ElementTree.fromstring(text).iter(f"{SVG}title")].count(HOSTILE) == 2
+
+
+def test_no_time_is_no_picture():
+    with pytest.raises(ValueError, match="no time lies between 5 and 5 ns"):
+        svg_of(simulate(find_scenario("sim-256-1d")).timeline, 5, 5)
+
+
+def test_equal_runs_give_equal_pictures():
+    first, second = (simulate(find_scenario("sim-256-1d")) for _ in range(2))
+    assert svg_of(first.timeline, 0, 10**9) == svg_of(second.timeline, 0, 10**9)
+
+
+def test_only_the_tab_in_sight_is_drawn(lab, monkeypatch):
+    drawn = []
+    for view in lab.views.views:
+        monkeypatch.setattr(view, "html", lambda view=view, html=view.html: drawn.append(view.title) or html())
+    lab.state.set_toggle("multifd", True)
+    assert drawn == []
+    page(lab, 2)
+    page(lab, 2)
+    assert drawn == ["Plan"]
+    lab.state.set_toggle("multifd", False)
+    assert drawn == ["Plan", "Plan"]
+    lab.views.tab.selected_index = 0
+    lab.state.set_toggle("multifd", True)
+    assert drawn == ["Plan", "Plan"]
+
+
+def test_the_zoom_shows_less_of_the_window(lab):
+    before = page(lab, 1)
+    operations = lab.views.views[0]
+    operations.zoom.value = (0, 1)
+    after = operations.page.value
+    assert after != before
+    assert after.count("<rect") < before.count("<rect")
+    for name in SPANS:
+        operations.window.value = name
+        assert operations.page.value.startswith("<svg")
+
+
+def test_hovering_tells_the_price_and_its_source(lab):
+    told = Words(page(lab, 1)).text
+    assert re.search(r"mlx5\.mtt × [\d,]+ = [\d.]+ \w+ \((fitted|guess): \w+\)", told)
+
+
+def test_the_plan_as_text_its_difference_and_its_log(lab):
+    assert "IOTLB_BATCH_BEGIN" in page(lab, 2)
+    kind = lab.views.views[1].kind
+    kind.value = "Difference from stock"
+    stock = plan(lab.state.scenario, ())
+    assert Words(lab.views.views[1].page.value).text.splitlines()[:5] == plan_diff(stock, lab.run.plan).splitlines()[:5]
+    kind.value = "As a kernel log"
+    assert "setup-src" in lab.views.views[1].page.value
+
+
+def test_a_long_text_is_cut_and_says_so():
+    text = Words(view_texts.listing("line\n" * (view_texts.MOST_LINES + 7), "x")).text
+    assert text.endswith("… 7 more lines")
+
+
+def test_memory_shows_both_maps(lab):
+    text = Words(page(lab, 3)).text
+    assert "0x100000000 – 0x207fffffff" in text
+    assert "passthrough, IOVA = GPA" in text
+    lab.state.edit("memory", "4GiB")
+    assert "0x207fffffff" not in lab.views.views[2].page.value
+
+
+def test_sources_add_up_and_are_escaped(lab):
+    html = page(lab, 4)
+    shares = [float(share) for share in re.findall(r"<td>([\d.]+)%</td>", html)]
+    assert sum(shares) == pytest.approx(100, abs=1)
+    assert shares == sorted(shares, reverse=True)
+    assert "<script" not in html
+    cost = lab.run.sources()[0]
+    assert view_texts._source(cost)
+
+
+def test_a_window_that_is_not_there_shows_the_whole_migration():
+    ran = simulate(find_scenario("sim-256-1d-svq"))
+    start, end = extent(ran.timeline, ("svq_switch",))
+    assert (start, end) == (min(s.start for s in ran.timeline.spans), max(s.end for s in ran.timeline.spans))

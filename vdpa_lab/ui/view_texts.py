@@ -1,0 +1,107 @@
+"""What the views beside the downtime say, as HTML; every string is escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+
+from vdpa_lab.library import Cost, bibliography
+from vdpa_lab.machine import MemoryRegion, Run, memory_region, sections, shadow_layout
+from vdpa_lab.machine.iova import identity_memory
+from vdpa_lab.migration import Run as Migration
+from vdpa_lab.model import Scenario
+from vdpa_lab.timeline import Span
+from vdpa_lab.ui import texts
+from vdpa_lab.units import format_bytes, format_duration
+
+MOST_LINES = 1500
+WINDOW = "network_outage"
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]], label: str) -> str:
+    """A table that scrolls sideways; cells are HTML already."""
+    header = "".join(f"<th scope='col'>{escape(each)}</th>" for each in head)
+    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    return (
+        f"<div class='vdpa-scroll' tabindex='0' role='region' aria-label='{escape(label)}'>"
+        f"<table class='vdpa-view'><thead><tr>{header}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def listing(text: str, label: str) -> str:
+    """Text in columns, cut after MOST_LINES lines."""
+    lines = text.splitlines()
+    cut = f"\n… {len(lines) - MOST_LINES} more lines" if len(lines) > MOST_LINES else ""
+    return (
+        f"<pre class='vdpa-listing' tabindex='0' role='region' aria-label='{escape(label)}'>"
+        f"{escape(chr(10).join(lines[:MOST_LINES]) + cut)}</pre>"
+    )
+
+
+def describe(run: Migration, span: Span) -> str:
+    """An operation in words: what, how long, and the price and source of each share."""
+    shares = [
+        f"{term.key} × {term.amount:,} = {format_duration(term.ns)} ({cost.basis}: {cost.source})"
+        for term in span.terms
+        if term.ns
+        for cost in [run.cost(term.key)]
+    ]
+    return "\n".join([f"{span.op}: {format_duration(span.ns)}", f"{span.lane}", *shares])
+
+
+def sources(run: Migration) -> str:
+    """Every price of a run with its grade and source, those that the outage rests on first."""
+    used: dict[str, int] = {}
+    for part in run.breakdown(WINDOW):
+        used[part.key] = used.get(part.key, 0) + part.ns
+    whole = sum(used.values()) or 1
+    rows = []
+    for cost in sorted(run.sources(), key=lambda cost: -used.get(cost.key, 0)):
+        share = used.get(cost.key, 0) / whole
+        rows.append(
+            (
+                f"<code>{escape(cost.key)}</code>",
+                f"{share:.1%}" if share else "–",
+                escape(f"{cost.in_unit(cost.value):.4g} {cost.unit}"),
+                escape(f"{cost.in_unit(cost.low):.4g} – {cost.in_unit(cost.high):.4g}"),
+                escape(cost.basis),
+                f"{_source(cost)}<br><small>{escape(cost.locator)}</small>",
+            )
+        )
+    said = escape(texts.rests_on(run, WINDOW))
+    head = ("Price", "Share of outage", "Value", "Range", "Grade", "Source")
+    return f"<p>Network outage {said}.</p>{table(head, rows, 'Prices and their sources')}"
+
+
+def _source(cost: Cost) -> str:
+    return texts.source(cost.source) if cost.source in bibliography() else escape(cost.source)
+
+
+def memory(scenario: Scenario) -> str:
+    """Sections of guest memory, where they are mapped before and during shadowing, and what mlx5 makes of them."""
+    before, (rings, shadow) = identity_memory(scenario.guest), shadow_layout(scenario.guest, scenario.device)
+    rows = [
+        (f"<code>{_extent(was)}</code>", f"<code>{_extent(now)}</code>", escape(format_bytes(was.size)), was.perm,
+         f"{was.entries:,}")
+        for _, was, now in zip(sections(scenario.guest), before, shadow, strict=True)
+    ]  # fmt: skip
+    areas = [*(area for pair in rings.data for area in pair), *rings.buffers, *rings.cvq]
+    whole = memory_region(sorted((*areas, *shadow))) if scenario.device.cvq else memory_region(shadow)
+    regions = [
+        _region("passthrough, IOVA = GPA", memory_region(before)),
+        _region("shadowed, packed behind rings", whole),
+    ]
+    head = ("GPA and IOVA in passthrough", "IOVA when shadowed", "Size", "Access", "Chunks")
+    return (
+        table(head, rows, "Sections of guest memory")
+        + f"<p>{len(areas)} ring areas and buffers lie from 0x1000 on. One memory region of an mlx5 device:</p>"
+        + table(("Map", "IOTLB entries", "MKEYs", "KLMs", "MTTs", "Mailbox blocks"), regions, "mlx5 memory regions")
+    )
+
+
+def _extent(run: Run) -> str:
+    return f"{run.iova:#x} – {run.iova + run.size - 1:#x}"
+
+
+def _region(name: str, region: MemoryRegion) -> tuple[str, ...]:
+    return (escape(name), *(f"{value:,}" for value in region))
