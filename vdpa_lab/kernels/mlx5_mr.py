@@ -15,11 +15,11 @@ import numpy as np
 
 from vdpa_lab.kernels._jit import kernel
 
-U0, U1, U9, U12, U63, U64 = map(np.uint64, (0, 1, 9, 12, 63, 64))
+U0, U1, U2, U12, U64 = map(np.uint64, (0, 1, 2, 12, 64))
 ONES = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 PAGE_MASK = np.uint64(0xFFF)
 MOST_PAGES = np.uint64(0xFFFF_FFFF)  # of one entry, 16 TiB
-GROUP = np.uint64(32)  # entries looked at together
+GROUP = np.uint64(64)  # entries looked at together, or a fourth of them, or of those
 WINDOW_PAGES = np.uint64(1 << 18)  # LOG_MAX_KLM_SIZE 30: the largest range of one direct MKEY, and of a null key
 MTTS_A_BLOCK = U64  # MLX5_CMD_DATA_BLOCK_SIZE 512 over 8 bytes
 KLM_BYTES, KLM_ALIGN = 16, 4
@@ -77,45 +77,46 @@ def compact(iova, size, perm, counts, starts):
 
 
 @kernel(inline=True)
-def _pages(counts, low, high):
-    total = U0
-    for i in range(low, high):
-        total += np.uint64(counts[i])
-    return total
-
-
-@kernel(inline=True)
-def _window(counts, i, skip, stop, need):
-    """(gcd in pages of the entries in the next `need` pages, entry and pages into it behind them).
+def _walk(counts, i, skip, stop, need, common):
+    """(gcd in pages, entry, pages into it, pages still needed) behind the next `need` pages before entry `stop`.
 
     Most windows have equal pages, or soon a gcd of 1, so groups of entries that cannot change the gcd only need a sum.
     """
-    common = U0
-    while need > U0:
-        if skip == U0 and common != U0 and common & (common - U1) == U0 and i + GROUP <= stop:
-            total, bits = U0, U0
-            for j in range(i, i + GROUP):
-                pages = np.uint64(counts[j])
-                total += pages
-                bits |= pages
-            if total <= need and bits & (common - U1) == U0:
-                need -= total
-                i += GROUP
-                continue
-        for _ in range(GROUP):
-            pages = np.uint64(counts[i]) - skip
-            taken = min(pages, need)
-            if taken != common:
-                common = _gcd(common, taken)
-            need -= taken
-            if taken == pages:
-                i += U1
-                skip = U0
-            else:
-                skip += taken
-            if need == U0:
-                break
-    return common, i, skip
+    group = GROUP
+    while need > U0 and i < stop:
+        if group > U1 and skip == U0 and common != U0 and common & (common - U1) == U0:
+            if i + group <= stop:
+                total, bits = U0, U0
+                for j in range(i, i + group):
+                    pages = np.uint64(counts[j])
+                    total += pages
+                    bits |= pages
+                if total <= need and bits & (common - U1) == U0:
+                    need -= total
+                    i += group
+                    continue
+            group >>= U2
+            continue
+        pages = np.uint64(counts[i]) - skip
+        taken = min(pages, need)
+        if taken != common:
+            before, common = common, _gcd(common, taken)
+            group = group if common == before else GROUP
+        need -= taken
+        if taken == pages:
+            i += U1
+            skip = U0
+        else:
+            skip += taken
+    return common, i, skip, need
+
+
+@kernel(inline=True)
+def _filled(starts, at):
+    """The first section from `at` on that has an entry."""
+    while at + U1 < np.uint64(starts.size) and starts[at] == starts[at + U1]:
+        at += U1
+    return at
 
 
 @kernel(counted=False)
@@ -125,35 +126,36 @@ def plan(iova, perm, starts, counts, window, windows, totals):
     Writes a row of uint64[w, 7] `windows` for each direct MKEY: IOVA and size in bytes, log2 of the entity's bytes,
     number of MTTs, first and last entry (indices into `counts`), pages of the first entry that lie before the window.
     Writes uint64[5] `totals`: entries, direct MKEYs, KLMs with the null keys of gaps, MTTs, 512-byte mailbox blocks of
-    the MTT lists, each padded to 16 bytes. Returns the number of rows.
+    the MTT lists (whose padding to 16 bytes never takes another). Returns the number of rows.
     """
-    direct, klms, mtts, blocks, at, before = U0, U0, U0, U0, U0, U0
-    sections = np.uint64(iova.size)
+    direct, klms, mtts, blocks = U0, U0, U0, U0
+    sections, at = np.uint64(iova.size), _filled(starts, U0)
+    low = iova[at] if at < sections else U0
     while at < sections:
-        start, end, last = iova[at], iova[at], at
-        while last < sections and iova[last] == end and perm[last] == perm[at]:
-            end += _pages(counts, starts[last], starts[last + U1]) << U12
-            last += U1
-        if direct > U0 and end > start:
-            klms += (((start - before) >> U12) + window - U1) // window
-        i, skip, stop = starts[at], U0, starts[last]
-        for low in range(start >> U12, end >> U12, window):
-            need, first, offset = min(window, (end >> U12) - low), i, skip
-            common, i, skip = _window(counts, i, skip, stop, need)
+        if low != iova[at]:
+            klms += (((iova[at] - low) >> U12) + window - U1) // window
+        low, access, i, skip, joined = iova[at], perm[at], starts[at], U0, True
+        while joined:  # a window of the chain
+            first, offset, common, need = i, skip, U0, window
+            while joined and need > U0:
+                common, i, skip, need = _walk(counts, i, skip, starts[at + U1], need, common)
+                if i == starts[at + U1]:
+                    at = _filled(starts, at + U1)
+                    end = low + ((window - need) << U12)
+                    joined = at < sections and iova[at] == end and perm[at] == access
             log_size = _log2(common)
-            nsg = (need + (U1 << log_size) - U1) >> log_size
-            windows[direct, IOVA] = low << U12
-            windows[direct, SIZE] = need << U12
+            nsg = (window - need + (U1 << log_size) - U1) >> log_size
+            windows[direct, IOVA] = low
+            windows[direct, SIZE] = (window - need) << U12
             windows[direct, LOG_SIZE] = log_size + U12
             windows[direct, NSG] = nsg
             windows[direct, FIRST] = first
             windows[direct, LAST] = i if skip > U0 else i - U1
             windows[direct, SKIP] = offset
+            low += (window - need) << U12
             direct += U1
             mtts += nsg
-            blocks += (nsg + (nsg & U1) + MTTS_A_BLOCK - U1) // MTTS_A_BLOCK
-        before = end if end > start else before
-        at = last
+            blocks += (nsg + MTTS_A_BLOCK - U1) // MTTS_A_BLOCK
     totals[0] = np.uint64(counts.size)
     totals[1] = direct
     totals[2] = klms + direct
