@@ -41,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
                         choices=("optimizations", "scenarios", "testbeds", "figures", "traces"))  # fmt: skip
     simulated = verb("simulate", "one migration: windows, breakdown, sources")
     toggles(simulated)
+    simulated.add_argument("--out", type=Path, metavar="FILE", help="write the run as svg, png, pdf, csv, json, md, …")
     simulated.add_argument("--testbed", metavar="NAME", help="prices of another testbed, or a CSV file")
     planned = verb("plan", "the operations of one migration, before they are priced")
     toggles(planned)
@@ -109,6 +110,10 @@ def _simulate(args: argparse.Namespace) -> None:
 
     scenario, names = _toggled(args)
     run = simulate(scenario, names, read_calibration(args.testbed or scenario.testbed))
+    if args.out:
+        from vdpa_lab.export import export
+
+        export(run, args.out)
     _print(run.json() if args.json else None, () if args.json else report.run_text(run), args.json)
 
 

@@ -1,7 +1,7 @@
 """Pictures: data and Axes in, Axes out. The only floor that imports matplotlib, never its global state."""
 
 from vdpa_lab.plot.downtime import Bar, bar_of, draw_downtime, draw_legend, duration_words
-from vdpa_lab.plot.files import write_figures
+from vdpa_lab.plot.files import write_downtime, write_figures
 from vdpa_lab.plot.growth import draw_growth, write_growth
 from vdpa_lab.plot.ladder import draw_ladder
 from vdpa_lab.plot.lanes import timeline_svg
@@ -24,6 +24,7 @@ __all__ = [
     "save_figure",
     "swatch_png",
     "timeline_svg",
+    "write_downtime",
     "write_figures",
     "write_growth",
 ]

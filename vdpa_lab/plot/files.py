@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from vdpa_lab import __version__
+from vdpa_lab.plot.downtime import SHOWN_WINDOWS, Bar, draw_downtime
 from vdpa_lab.plot.ladder import draw_ladder
 from vdpa_lab.plot.save import save_figure
 
@@ -40,6 +41,13 @@ def write_figures(rows: Iterable[Mapping], folder: str | Path) -> list[Path]:
             about = f"scenario {group[0]['scenario']}, vdpa_lab {__version__}, {group[0]['source']}. {group[0]['note']}"
             written.append(save_figure(figure, stem.with_suffix(".svg"), title=title, description=about))
     return written
+
+
+def write_downtime(bars: Sequence[Bar], path: str | Path, *, title: str, description: str) -> Path:
+    """The bars of one or more runs in every window as SVG, PDF or PNG. The same bytes on every run. Raises OSError."""
+    figure = Figure(figsize=(WIDTH, 1.6 + 0.75 * len(SHOWN_WINDOWS) * (len(bars) + 1) / 2), layout="constrained")
+    draw_downtime(figure.add_subplot(), bars)
+    return save_figure(figure, path, title=title, description=description)
 
 
 def _write_rows(rows: Iterable[Mapping], path: Path) -> Path:

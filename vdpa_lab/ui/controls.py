@@ -64,13 +64,19 @@ class Choices:
             "‹ Step down": lambda _: state.climb(-1),
             "Step up ›": lambda _: state.climb(1),
             "Reset all": lambda _: state.reset(),
+            "Undo": lambda _: state.undo(),
+            "Redo": lambda _: state.redo(),
             "Keep this run": lambda _: state.keep(),
         }
         self.buttons = {title: widgets.Button(description=title, layout={"width": "auto"}) for title in presses}
         for title, press in presses.items():
             self.buttons[title].on_click(guarded(press))
-        *ladder, keep = self.buttons.values()
-        rows = [widgets.HBox([widgets.Label("Ladder"), *ladder]), widgets.HBox([self.compare, keep])]
+        down, up, *steps, keep = self.buttons.values()
+        rows = [
+            widgets.HBox([widgets.Label("Ladder"), down, up]),
+            widgets.HBox([widgets.Label("Changes"), *steps]),
+            widgets.HBox([self.compare, keep]),
+        ]
         self.box = widgets.VBox([self.preset, *(_classed(row, "vdpa-bar") for row in rows)])
 
     def show(self) -> None:
@@ -82,6 +88,8 @@ class Choices:
             self.preset.options = options
         self.preset.value = key
         self.compare.value = self.state.compare_with
+        self.buttons["Undo"].disabled = not self.state.history.past
+        self.buttons["Redo"].disabled = not self.state.history.future
 
     def _take_preset(self, change: dict) -> None:
         if change["new"]:

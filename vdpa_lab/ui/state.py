@@ -11,6 +11,7 @@ from vdpa_lab.migration import Run, catalogue, simulate
 from vdpa_lab.migration.optimization import known
 from vdpa_lab.model import Scenario, find_scenario
 from vdpa_lab.ui.fields import FIELDS
+from vdpa_lab.ui.history import History, Moment
 from vdpa_lab.ui.presets import Preset, presets, settle, why_not
 from vdpa_lab.words import InputError, nearest
 
@@ -39,9 +40,9 @@ class LabState(HasTraits):
 
     base: the scenario as it was read; scenario: as edited; on: toggles in catalogue order; knobs: by toggle
     and name. run, previous, reference: the present run, the one before (None at first), the one to compare
-    with (compare_with: a key of COMPARISONS). error: what was refused, in words; the last good run stays.
-    notice: what else happened. revision rises by one after each change, once all the rest fits: views watch
-    it alone.
+    with (compare_with: a key of COMPARISONS). history: what was chosen before. notes: the user's own words.
+    error: what was refused, in words; the last good run stays. notice: what else happened. revision rises by
+    one after each change, once all the rest fits: views watch it alone.
     """
 
     base = Instance(Scenario)
@@ -53,6 +54,7 @@ class LabState(HasTraits):
     previous = Instance(Run, allow_none=True)
     reference = Instance(Run)
     kept = Instance(Run, allow_none=True)
+    notes = Unicode()
     error = Unicode()
     notice = Unicode()
     revision = Int()
@@ -62,6 +64,7 @@ class LabState(HasTraits):
         run = _run(scenario, own, {})
         reference = _run(scenario, presets(scenario)["shipped"].names, {})
         super().__init__(base=scenario, scenario=scenario, on=own, run=run, reference=reference)
+        self.history = History()
 
     def reasons(self) -> dict[str, str]:
         """Per toggle why it cannot be switched on as things are, in words; "" where it can or is on."""
@@ -129,6 +132,27 @@ class LabState(HasTraits):
         """The scenario, toggles and knobs as they were read."""
         return self._change(scenario=self.base, on=presets(self.base)["own"].names, knobs={})
 
+    def moment(self) -> Moment:
+        """What is chosen now."""
+        return Moment(self.scenario, self.on, self.knobs)
+
+    def put(self, moment: Moment) -> None:
+        """Choose all of this at once: from a token, or a session."""
+        return self._change(moment.scenario, moment.on, moment.knobs)
+
+    def undo(self) -> None:
+        """Back to what was chosen before."""
+        return self._travel(self.history.back(self.moment()), "nothing to undo")
+
+    def redo(self) -> None:
+        """Forth to what was taken back."""
+        return self._travel(self.history.forth(self.moment()), "nothing to redo")
+
+    def _travel(self, moment: Moment | None, nothing: str) -> None:
+        if moment is None:
+            return self._refuse(nothing)
+        return self._change(moment.scenario, moment.on, moment.knobs, recorded=False)
+
     def keep(self) -> None:
         """Compare with the present run from here on."""
         self.kept = self.run
@@ -159,6 +183,7 @@ class LabState(HasTraits):
         on: Iterable[str] | None = None,
         knobs: Knobs | None = None,
         cause: str = "",
+        recorded: bool = True,
     ) -> None:
         """Run what is asked for and take it over, or say why it cannot be run and leave all as it was."""
         scenario = scenario or self.scenario
@@ -168,6 +193,8 @@ class LabState(HasTraits):
             run, reference = _run(scenario, names, knobs), self._reference(scenario)
         except ValueError as error:
             return self._refuse(str(error))
+        if recorded and self.moment() != Moment(scenario, names, knobs):
+            self.history.leave(self.moment())
         self.previous, self.run, self.reference = self.run, run, reference
         self.scenario, self.on, self.knobs = scenario, names, knobs
         left = "; ".join(f"{catalogue()[name].title} ({why})" for name, why in dropped.items())

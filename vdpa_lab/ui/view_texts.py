@@ -77,6 +77,11 @@ def _source(cost: Cost) -> str:
     return texts.source(cost.source) if cost.source in bibliography() else escape(cost.source)
 
 
+def told_file(what: str, name: str) -> str:
+    """That a file was written or read."""
+    return f"<p role='status'>{escape(what)} <code>{escape(name)}</code>, beside the notebook.</p>"
+
+
 def memory(scenario: Scenario) -> str:
     """Sections of guest memory, where they are mapped before and during shadowing, and what mlx5 makes of them."""
     before, (rings, shadow) = identity_memory(scenario.guest), shadow_layout(scenario.guest, scenario.device)

@@ -12,6 +12,7 @@ from vdpa_lab.migration.show import plan_diff, plan_text
 from vdpa_lab.plot import timeline_svg
 from vdpa_lab.timeline import WINDOWS, intervals
 from vdpa_lab.ui import view_texts
+from vdpa_lab.ui.keeping import Keeping
 from vdpa_lab.ui.state import LabState
 
 SPANS = {
@@ -131,12 +132,12 @@ class Views:
     """Tabs: the downtime, and the views beside it. Only the tab in sight is drawn."""
 
     def __init__(self, state: LabState, downtime: widgets.Widget, guarded: Callable[[Callable], Callable]):
-        self.views = [kind(state) for kind in (Operations, PlanText, Memory, Sources)]
+        self.views = [*(kind(state) for kind in (Operations, PlanText, Memory, Sources)), Keeping(state, guarded)]
         self.tab = widgets.Tab([downtime, *(view.box for view in self.views)])
         for number, title in enumerate(("Downtime", *(view.title for view in self.views))):
             self.tab.set_title(number, title)
         self.tab.selected_index = 0
-        operations, texts, *_ = self.views
+        operations, texts = self.views[:2]
         for control in (self.tab, operations.window, operations.zoom, texts.kind):
             trait = "selected_index" if control is self.tab else "value"
             control.observe(guarded(lambda _: self.show()), trait)

@@ -1,0 +1,255 @@
+"""Nothing that was worked out is lost: undo, sessions, tokens, exports; and nothing from outside is trusted."""
+
+import base64
+import csv
+import json
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vdpa_lab.cli import main
+from vdpa_lab.export import FORMATS, export
+from vdpa_lab.migration import simulate
+from vdpa_lab.model import find_scenario, read_scenario
+from vdpa_lab.ui import session_file
+from vdpa_lab.ui.dashboard import Dashboard
+from vdpa_lab.ui.history import MOST, History, Moment
+from vdpa_lab.ui.keeping import Keeping
+from vdpa_lab.ui.session_file import read_session, read_token, save_session, token_of
+from vdpa_lab.ui.state import LabState
+from vdpa_lab.words import InputError
+
+
+@pytest.fixture
+def state():
+    return LabState(find_scenario("talk"))
+
+
+def test_undo_and_redo_go_through_every_change(state):
+    seen = [state.moment()]
+    for change in (
+        lambda: state.set_toggle("multifd", True),
+        lambda: state.set_knob("multifd", "channels", 8),
+        lambda: state.edit("memory", "64GiB"),
+        lambda: state.use_preset("nothing"),
+    ):
+        change()
+        seen.append(state.moment())
+    windows = state.run.windows
+    for before in reversed(seen[:-1]):
+        state.undo()
+        assert state.moment() == before
+    state.undo()
+    assert state.error == "nothing to undo"
+    for after in seen[1:]:
+        state.redo()
+        assert state.moment() == after
+    state.redo()
+    assert state.error == "nothing to redo"
+    assert state.run.windows == windows
+
+
+def test_a_new_change_after_undo_forgets_what_was_taken_back(state):
+    state.set_toggle("multifd", True)
+    state.undo()
+    state.set_toggle("pin-threads", True)
+    state.redo()
+    assert state.error == "nothing to redo"
+    assert "multifd" not in state.on
+
+
+def test_what_is_refused_is_no_change(state):
+    state.edit("memory", "much")
+    state.set_toggle("resumable-vqs", "resumable-vqs" in state.on)
+    assert state.history.past == []
+
+
+@given(st.lists(st.sampled_from(["leave", "back", "forth"]), max_size=300))
+def test_history_is_two_stacks(steps):
+    history, past, future, now = History(), [], [], 0
+    for number, step in enumerate(steps, 1):
+        if step == "leave":
+            history.leave(now)
+            past, future, now = [*past, now][-MOST:], [], number
+        elif step == "back":
+            found = history.back(now)
+            assert found == (past[-1] if past else None)
+            if past:
+                future.append(now)
+                now = past.pop()
+        else:
+            found = history.forth(now)
+            assert found == (future[-1] if future else None)
+            if future:
+                past.append(now)
+                now = future.pop()
+
+
+def test_a_session_comes_back_whole(state, tmp_path):
+    state.set_toggle("multifd", True)
+    state.set_knob("multifd", "channels", 4)
+    path = tmp_path / "mine.session.json"
+    save_session(path, state.moment(), state.history.past, "look at #2 <b>")
+    moment, past, notes = read_session(path.read_text(), path.name)
+    assert (moment, past, notes) == (state.moment(), state.history.past, "look at #2 <b>")
+    assert [each.name for each in tmp_path.iterdir()] == ["mine.session.json"]
+
+
+def test_a_token_carries_the_whole_state(state):
+    state.set_knob("async-vq", next(iter(state_knobs("async-vq"))), 2)
+    state.edit("devices", "3")
+    token = token_of(state.moment())
+    assert len(token) < 2000
+    assert read_token(f"  {token[:40]} {token[40:]} ") == state.moment()
+
+
+def state_knobs(name):
+    from vdpa_lab.migration import catalogue
+    from vdpa_lab.migration.optimization import knobs_of
+
+    return knobs_of(catalogue()[name])
+
+
+def bomb():
+    packed = zlib.compress(b"[" * (session_file.MOST_BYTES + 10), 9)
+    return session_file.PREFIX + base64.urlsafe_b64encode(packed).decode()
+
+
+@pytest.mark.parametrize("token", ["", "hello", "vl1.", "vl1.!!!!", "vl1." + "A" * 70_000, bomb(), "vl1.eJwDAAAAAAE"])
+def test_damaged_tokens_are_refused_in_words(token):
+    with pytest.raises(InputError, match="token"):
+        read_token(token)
+
+
+@given(st.text(max_size=60))
+def test_no_text_breaks_the_reader_of_tokens(text):
+    for token in (text, session_file.PREFIX + text):
+        with pytest.raises(InputError):
+            read_token(token)
+
+
+def broken(**changes):
+    moment = session_file.moment_document(Moment(find_scenario("sim-256-1d"), (), {}))
+    document = {"format": session_file.FORMAT, "moment": moment, **changes}
+    return json.dumps(document)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[]", "not a session"),
+        (json.dumps({"format": "other"}), "not a session"),
+        (broken(extra=1), "unknown key 'extra'"),
+        (broken(moment={"scenario": "x"}), "scenario, on and knobs"),
+        (broken(notes="x" * 30_000), "at most 20000"),
+        (broken(past=3), "list of states"),
+        (broken(past=[{}]), "past state 1"),
+        (broken(moment={"scenario": "name = 1", "on": [], "knobs": {}}), "mine"),
+        (broken(moment={"scenario": 1, "on": [], "knobs": {}}), "text of a scenario"),
+        (broken(moment={"scenario": "", "on": "all", "knobs": {}}), "list of names"),
+        (broken(moment={"scenario": "", "on": ["multfd"], "knobs": {}}), "did you mean 'multifd'"),
+        (broken(moment={"scenario": "", "on": [], "knobs": []}), "table"),
+        (broken(moment={"scenario": "", "on": [], "knobs": {"x": {}, "multifd": {"y": 1}}}), "no such knobs"),
+        (broken(moment={"scenario": "", "on": [], "knobs": {"multifd": {"channels": 0}}}), "out of its bounds"),
+        (" " * (session_file.MOST_BYTES + 1), "larger than"),
+    ],
+)
+def test_bad_sessions_are_refused_in_words(text, said):
+    with pytest.raises(ValueError, match=said):
+        read_session(text, "mine.session.json")
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_exports_are_stable_and_say_where_they_come_from(form, tmp_path):
+    ran = simulate(find_scenario("sim-256-1d"))
+    one, two = (export(ran, tmp_path / f"{name}.{form}") for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+    if form not in ("png", "pdf"):
+        assert "sim-256-1d" in one.read_text()
+        assert "vdpa_lab 0" in one.read_text()
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [f".{form}"] * 2
+
+
+def test_exports_have_the_numbers_of_the_command_line(tmp_path, capsys):
+    path = tmp_path / "run.json"
+    assert main(["simulate", "sim-256-1d", "--json", "--out", str(path)]) == 0
+    printed, written = json.loads(capsys.readouterr().out), json.loads(path.read_text())
+    assert written.pop("about")
+    assert written == printed
+    rows = list(csv.DictReader(line for line in export_text(tmp_path, "csv").splitlines() if not line.startswith("#")))
+    assert sum(int(row["ns"]) for row in rows if row["window"] == "vm_paused") == printed["windows"]["vm_paused_ns"]
+
+
+def export_text(folder, form):
+    return export(simulate(find_scenario("sim-256-1d")), folder / f"x.{form}").read_text()
+
+
+def test_an_exported_scenario_gives_the_same_run(tmp_path):
+    ran = simulate(find_scenario("talk"), ("suspend", "iotlb-batch"))
+    again = simulate(read_scenario(export(ran, tmp_path / "mine.toml")))
+    assert again.windows == ran.windows
+
+
+def test_another_form_is_refused(tmp_path, capsys):
+    with pytest.raises(InputError, match="a run is written as"):
+        export(simulate(find_scenario("sim-256-1d")), tmp_path / "x.docx")
+    assert main(["simulate", "sim-256-1d", "--out", str(tmp_path / "x.docx")]) == 2
+    assert "written as" in capsys.readouterr().err
+
+
+@pytest.fixture
+def lab(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shown = Dashboard(LabState(find_scenario("talk")))
+    shown.views.tab.selected_index = 5
+    return shown
+
+
+def test_the_page_saves_opens_and_exports(lab, tmp_path):
+    keeping = lab.views.views[4]
+    assert isinstance(keeping, Keeping)
+    keeping.notes.value = "first idea"
+    token = keeping.token.value
+    keeping.buttons["Save session"].click()
+    lab.state.use_preset("nothing")
+    assert keeping.token.value != token
+    keeping.buttons["Open session"].click()
+    assert keeping.token.value == token
+    assert keeping.notes.value == "first idea"
+    keeping.buttons["Export"].click()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["talk.session.json", "talk.svg"]
+    lab.state.use_preset("nothing")
+    keeping.given.value = token
+    assert keeping.token.value == token
+    assert lab.failures == []
+
+
+@pytest.mark.parametrize("name", ["", "../x", ".hidden", "a/b"])
+def test_a_file_stays_beside_the_notebook(lab, tmp_path, name):
+    keeping = lab.views.views[4]
+    keeping.name.value = name
+    for button in keeping.buttons.values():
+        button.click()
+    assert list(tmp_path.iterdir()) == []
+    assert len(lab.failures) == 3
+    assert "no file name" in lab.results.status.value
+
+
+def test_a_session_that_is_not_there_is_said(lab):
+    lab.views.views[4].buttons["Open session"].click()
+    assert "there is no talk.session.json" in lab.results.status.value
+
+
+def test_undo_and_redo_are_greyed_when_there_is_nothing(lab):
+    buttons = lab.controls.choices.buttons
+    assert buttons["Undo"].disabled
+    assert buttons["Redo"].disabled
+    lab.state.set_toggle("multifd", True)
+    assert not buttons["Undo"].disabled
+    buttons["Undo"].click()
+    assert buttons["Undo"].disabled
+    assert not buttons["Redo"].disabled
