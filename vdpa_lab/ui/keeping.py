@@ -16,11 +16,11 @@ from vdpa_lab.words import InputError
 class Keeping:
     """Token, session and exports; files are written into `folder`, where the notebook runs."""
 
-    title = "Keep and share"
+    title = "Keep"
 
     def __init__(self, state: LabState, guarded: Callable[[Callable], Callable], folder: Path | None = None):
         self.state, self.folder = state, folder or Path.cwd()
-        wide = {"layout": {"width": "100%"}, "style": {"description_width": "90px"}}
+        wide = {"layout": {"width": "97%"}, "style": {"description_width": "90px"}}
         self.notes = widgets.Textarea(description="Notes", continuous_update=False, rows=3, **wide)
         self.token = widgets.Text(description="This state", **wide)
         self.given = widgets.Text(
