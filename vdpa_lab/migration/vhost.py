@@ -6,9 +6,21 @@ of QEMU hw/virtio/vhost-vdpa.c, hw/virtio/vhost.c, net/vhost-vdpa.c and of Linux
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from vdpa_lab.library import behaves
+from vdpa_lab.machine.cvq import NetState, replay
+from vdpa_lab.machine.cvq_commands import (
+    GuestOffloadsSet,
+    HashConfig,
+    MacAddrSet,
+    MacTableSet,
+    RssConfig,
+    Rx,
+    VlanAdd,
+    VqPairsSet,
+)
 from vdpa_lab.machine.iova import ShadowLayout, identity_memory, ring_areas, shadow_layout
 from vdpa_lab.machine.memory import Run
 from vdpa_lab.migration import mlx5
@@ -210,14 +222,25 @@ def start(t: Thread, side: Side, masked_calls: int, status: int) -> None:
     mlx5.enable(t, device)
 
 
+COMMANDS = {
+    MacAddrSet: "MAC_ADDR_SET", MacTableSet: "MAC_TABLE_SET", VqPairsSet: "MQ_VQ_PAIRS_SET", RssConfig: "RSS_CONFIG",
+    HashConfig: "HASH_CONFIG", GuestOffloadsSet: "GUEST_OFFLOADS_SET", Rx: "RX_MODE", VlanAdd: "VLAN_ADD",
+}  # fmt: skip
+
+
 def cvq_load(t: Thread, device: VdpaDevice) -> None:
-    """vhost_vdpa_net_cvq_load: the guest's configuration replayed command by command, each polled to its end."""
+    """vhost_vdpa_net_cvq_load: the guest's configuration replayed command by command, each polled to its end.
+
+    The guest is Linux: it takes all offloads and turns promiscuous mode off.
+    """
     t.calling("vhost_vdpa_net_cvq_load")
-    commands = [("MAC_ADDR_SET", 1)]
-    if device.queue_pairs > 1:
-        commands.append(("MQ_VQ_PAIRS_SET", 1))
-    if device.vlans:
-        commands.append(("VLAN_ADD", device.vlans))
-    for name, count in commands:
+    state = NetState(
+        device.negotiated_features,
+        modes=frozenset(),
+        pairs=device.pairs_in_use,
+        max_pairs=device.queue_pairs,
+        vlans=frozenset(range(1, device.vlans + 1)),
+    )
+    for name, count in Counter(COMMANDS[type(command)] for command in replay(state)).items():
         t.step(name, "bql", ("cvq.command", count), ("cvq.poll", count))
         mlx5.cvq_command(t, device, name, count)
