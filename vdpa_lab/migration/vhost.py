@@ -108,6 +108,9 @@ def stop(t: Thread, side: Side) -> None:
     for pair in range(device.queue_pairs):
         _pair_notifiers(t, "unmap doorbells")
         if side.data_shadowed:
+            # A guest keeps its receive rings full: each posted buffer is in flight, and given back (vhost_svq_stop).
+            posted = device.queue_size * (pair < device.pairs_in_use)
+            t.calling("vhost_svq_stop").qemu("rewind shadow virtqueues", "ring.descriptor", posted)
             t.calling("vhost_vdpa_svq_unmap_rings")
             for area in (*side.layout.data[2 * pair], *side.layout.data[2 * pair + 1]):
                 t.invalidate(RAM_ASID, area)
