@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from vdpa_lab.bench.harness import cases_of, row
 from vdpa_lab.words import InputError, nearest
 
-SUBJECTS = ("model", "mr", "svq")
+SUBJECTS = ("model", "rings", "svq", "bitmap", "mr")
 ROUNDS = 15
 
 
