@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from fractions import Fraction
 
 import pytest
 
 from vdpa_lab.cli import main
 from vdpa_lab.migration import catalogue, simulate
 from vdpa_lab.model import find_scenario
+from vdpa_lab.paths import data_dir
 
 
 def run(capsys, *arguments):
@@ -187,3 +189,40 @@ def test_a_new_optimisation_is_one_file(tmp_path, monkeypatch):
     assert changed.applied == ("quiet",)
     assert len(changed.steps) == len(stock.steps) - 1
     assert rewrite(changed, found.values()).steps == changed.steps
+
+
+def test_attribute_sums_to_the_saving(capsys):
+    found = document(capsys, "attribute", "sim-256-1d", "--window", "vm_paused")
+    assert sum(Fraction(share["exact_ns"]) for share in found["shares"]) == found["stock_ns"] - found["all_ns"]
+    status, text, _ = run(capsys, "attribute", "sim-256-1d")
+    assert status == 0
+    assert "shares of the" in text
+    assert run(capsys, "attribute", "sim-256-1d", "--window", "nap")[0] == 2
+
+
+def test_sweep_runs_a_specification_and_goes_on_with_it(capsys, tmp_path):
+    spec = tmp_path / "small.toml"
+    spec.write_text('scenario = "sim-256-1d"\nmethod = "grid"\n[axes]\ndevice.count = [1, 2]\n')
+    assert main(["sweep", str(spec), "--workers", "0", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["complete"]
+    assert found["runs"] == len(found["rows"]) == 2
+    assert run(capsys, "sweep", str(spec), "--workers", "0", "--out", str(tmp_path / "out"))[0] == 0
+    status, text, _ = run(capsys, "sweep", str(spec), "--workers", "0", "--out", str(tmp_path / "out"), "--resume")
+    assert status == 0
+    assert "all runs" in text
+    status, _, said = run(capsys, "sweep", str(spec), "--resume")
+    assert status == 2
+    assert "--out" in said
+    assert run(capsys, "sweep", "memroy-by-devices")[0] == 2
+
+
+def test_fleet_compares_versions(capsys):
+    vms = str(data_dir() / "fleets" / "example.csv")
+    status, text, _ = run(capsys, "fleet", vms, "--before", "8.2,6.8", "--after", "10.1,6.12", "--target", "2s")
+    assert status == 0
+    assert "after (QEMU 10.1, Linux 6.12)" in text
+    assert document(capsys, "fleet", vms, "--before", "8.2,6.8", "--after", "10.1,6.12")
+    status, _, said = run(capsys, "fleet", vms, "--before", "8.2", "--after", "10.1,6.12")
+    assert status == 2
+    assert "give QEMU and Linux" in said

@@ -1,0 +1,331 @@
+"""What each optimisation is worth: exact against every order spelled out; and the questions from the other end."""
+
+import json
+from fractions import Fraction
+from itertools import combinations, permutations
+
+import naive_sweep as naive
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vdpa_lab.kernels._jit import DISABLED
+from vdpa_lab.migration import default_toggles, refusals, simulate
+from vdpa_lab.migration.precopy import precopy
+from vdpa_lab.model import find_scenario
+from vdpa_lab.sweep import attribute, convergence_frontier, largest_guest, smallest_set
+from vdpa_lab.sweep import attribution as module
+from vdpa_lab.sweep.attribution import _exact, _sampled
+from vdpa_lab.sweep.coalitions import Game
+from vdpa_lab.sweep.design import with_values
+from vdpa_lab.sweep.inverse import bisect_largest
+from vdpa_lab.sweep.texts import attribution_text
+from vdpa_lab.units import GIB, MIB, MS, SECOND, format_duration
+from vdpa_lab.words import InputError
+
+EXAMPLES = settings(max_examples=25 if DISABLED else 80, deadline=None)
+SIM = "sim-256-1d"
+# On the talk's VM; the second and third need the first, the last two the fourth.
+NEEDY = ("suspend", "svq-desc-asid", "resumable-vqs", "early-listener-kept", "early-device-state")
+
+
+class Table(Game):
+    """A game with made-up lengths: `lengths` by set, `needs` by toggle, sets in `barred` cannot be."""
+
+    def __init__(self, count, lengths, needs):
+        self.toggles = tuple(f"t{i}" for i in range(count))
+        self.lengths, self.needs, self._ns = lengths, needs, {}
+
+    def feasible(self, word):
+        return all(word >> need & 1 for i in range(len(self.toggles)) if word >> i & 1 for need in self.needs[i])
+
+    def ns(self, word):
+        assert self.feasible(word), "no value is asked of a set that cannot be"
+        return self.lengths[word]
+
+    def as_sets(self):
+        """The game as functions of frozensets of toggles."""
+
+        def word(chosen):
+            return sum(1 << self.toggles.index(each) for each in chosen)
+
+        return lambda chosen: self.ns(word(chosen)), lambda chosen: self.feasible(word(chosen))
+
+
+@st.composite
+def games(draw, most=5):
+    count = draw(st.integers(1, most))
+    lengths = draw(st.lists(st.integers(0, 10**12), min_size=1 << count, max_size=1 << count))
+    needs = [draw(st.sets(st.integers(0, i - 1), max_size=2)) if i else set() for i in range(count)]
+    return Table(count, lengths, needs)
+
+
+@EXAMPLES
+@given(games())
+def test_shares_are_the_averages_over_every_order_that_can_be(game):
+    shares, pairs, orders = _exact(game)
+    value, feasible = game.as_sets()
+    assert {share.toggle: share.ns for share in shares} == naive.shares(game.toggles, value, feasible)
+    assert sum(share.ns for share in shares) == game.ns(0) - game.ns(game.full)
+    prefixes = ([frozenset(order[:n]) for n in range(len(order) + 1)] for order in permutations(game.toggles))
+    assert orders == sum(all(map(feasible, sets)) for sets in prefixes)
+    for pair in pairs:
+        want = naive.meeting(pair.first, pair.second, game.toggles, value, feasible)
+        assert (pair.kind == "needs") == (want is None)
+        assert pair.ns == (want or 0)
+
+
+@EXAMPLES
+@given(games(4), st.data())
+def test_shares_do_not_depend_on_the_order_of_the_toggles(game, data):
+    order = data.draw(st.permutations(range(len(game.toggles))))
+    place = {old: new for new, old in enumerate(order)}
+
+    def moved(word):
+        return sum(1 << place[i] for i in range(len(order)) if word >> i & 1)
+
+    lengths = [0] * len(game.lengths)
+    for word, ns in enumerate(game.lengths):
+        lengths[moved(word)] = ns
+    other = Table(len(order), lengths, [{place[need] for need in game.needs[old]} for old in order])
+    shares, again = _exact(game)[0], _exact(other)[0]
+    assert [share.ns for share in shares] == [again[place[i]].ns for i in range(len(order))]
+
+
+def test_two_that_gain_only_together_share_alike_and_are_said_to():
+    game = Table(2, [10 * MS, 10 * MS, 10 * MS, 4 * MS], [set(), set()])
+    shares, (pair,), orders = _exact(game)
+    assert [share.ns for share in shares] == [3 * MS, 3 * MS]
+    assert orders == 2
+    assert pair.words() == "t0 and t1 together gain 6 ms what neither gains alone"
+    assert [(share.first_ns, share.last_ns) for share in shares] == [(0, 6 * MS)] * 2
+
+
+def test_pairs_are_told_in_words():
+    overlap = _exact(Table(2, [10, 4, 4, 4], [set(), set()]))[1][0]
+    assert overlap.words() == "t0 and t1 overlap: together 6 ns less than the sum of both"
+    apart = _exact(Table(2, [10, 7, 6, 3], [set(), set()]))[1][0]
+    assert (apart.kind, apart.words()) == ("independent", "t0 and t1: independent")
+    more = _exact(Table(2, [10, 9, 9, 3], [set(), set()]))[1][0]
+    assert more.words() == "t0 and t1 together gain 5 ns more than the sum of both"
+    needs = _exact(Table(2, [10, 9, 0, 3], [set(), {0}]))[1][0]
+    assert (needs.kind, needs.words()) == ("needs", "t0 and t1: one needs the other")
+
+
+def test_what_a_toggle_brings_to_those_that_need_it_is_theirs():
+    shares = _exact(Table(2, [10, 9, 0, 3], [set(), {0}]))[0]
+    assert [share.ns for share in shares] == [1, 6]
+    assert [(share.first_ns, share.last_ns) for share in shares] == [(1, None), (None, 6)]
+
+
+def test_a_scenario_is_attributed_exactly():
+    scenario = find_scenario(SIM)
+    found = attribute(scenario)
+    names = default_toggles(scenario)
+    lengths = {}
+
+    def value(chosen):
+        if chosen not in lengths:
+            lengths[chosen] = simulate(scenario, chosen).windows["network_outage"]
+        return lengths[chosen]
+
+    want = naive.shares(names, value, lambda chosen: not refusals(chosen, "vdpa_sim"))
+    assert {share.toggle: share.ns for share in found.shares} == want
+    assert all(isinstance(share.ns, Fraction) and share.error_ns == 0 for share in found.shares)
+    assert found.exact
+    assert found.sets == 2 ** len(names)
+    assert sum(share.ns for share in found.shares) == found.saving_ns
+    assert (found.stock_ns, found.all_ns) == (value(frozenset()), value(frozenset(names)))
+    assert len(found.pairs) == len(list(combinations(names, 2)))
+
+
+def test_some_toggles_are_attributed_while_others_stay_on():
+    scenario = find_scenario("talk")
+    found = attribute(scenario, NEEDY, window="vm_paused")
+    base = set(default_toggles(scenario)) - set(NEEDY)
+    assert set(found.base) == base
+    assert found.stock_ns == simulate(scenario, base).windows["vm_paused"]
+    assert sum(share.ns for share in found.shares) == found.saving_ns
+    kinds = {frozenset((pair.first, pair.second)): pair.kind for pair in found.pairs}
+    for need, by in (("suspend", "svq-desc-asid"), ("suspend", "resumable-vqs"),
+                     ("early-listener-kept", "early-device-state")):  # fmt: skip
+        assert kinds[frozenset((need, by))] == "needs"
+    again = attribute(scenario, reversed(NEEDY), window="vm_paused")
+    assert again == found
+
+
+def test_the_document_of_an_attribution_adds_up():
+    document = json.loads(json.dumps(attribute(find_scenario("talk"), NEEDY[:3]).json()))
+    assert sum(Fraction(share["exact_ns"]) for share in document["shares"]) == document["stock_ns"] - document["all_ns"]
+    assert document["pairs"][0]["words"] == "suspend and svq-desc-asid: one needs the other"
+
+
+def test_an_attribution_is_told_in_words(monkeypatch):
+    scenario = find_scenario("talk")
+    found = attribute(scenario, NEEDY)
+    lines = list(attribution_text(found))
+    assert lines[0].startswith("talk, Network outage (blackout 2): ")
+    assert lines[1] == f"on throughout: {', '.join(found.base)}"
+    assert lines[2].endswith(f"(exact; {found.orders} orders, {found.sets} sets):")
+    shares = sorted(found.shares, key=lambda share: -share.ns)
+    assert [line.split()[0] for line in lines[4:9]] == [share.toggle for share in shares]
+    assert all(format_duration(float(share.ns)) in line for share, line in zip(shares, lines[4:9], strict=True))
+    assert sum("needs others" in line for line in lines) == 3
+    assert set(lines[10:]) <= {pair.words() for pair in found.pairs}
+    monkeypatch.setattr(module, "EXACT_UP_TO", 2)
+    sampled = list(attribution_text(attribute(scenario, NEEDY, orders=10)))
+    assert "sampled, ± one standard error; 10 orders" in sampled[2]
+    assert all(" ± " in line for line in sampled[4:9])
+
+
+def test_sampling_comes_near_the_exact_shares_and_adds_up(monkeypatch):
+    scenario = find_scenario("talk")
+    exact = attribute(scenario, NEEDY)
+    monkeypatch.setattr(module, "EXACT_UP_TO", 2)
+    found = attribute(scenario, NEEDY, orders=400)
+    assert not found.exact
+    assert found.pairs == ()
+    assert sum(share.ns for share in found.shares) == found.saving_ns == exact.saving_ns
+    for share, want in zip(found.shares, exact.shares, strict=True):
+        assert abs(float(share.ns - want.ns)) <= 4 * share.error_ns
+    assert attribute(scenario, NEEDY, orders=400) == found
+    with pytest.raises(InputError, match="orders = 1"):
+        attribute(scenario, NEEDY, orders=1)
+
+
+def test_sampled_orders_are_those_that_can_be(monkeypatch):
+    game = Table(4, list(range(16, 0, -1)), [set(), {0}, {1}, set()])
+    assert sum(share.ns for share in _sampled(game, 50, 1)) == game.ns(0) - game.ns(15)
+    monkeypatch.setattr(module, "TRIES", 20)
+    with pytest.raises(InputError, match="none of 20 orders"):
+        _sampled(Table(2, [4, 3, 2, 1], [{1}, {0}]), 2, 1)
+
+
+def test_a_circle_of_needs_has_no_order():
+    with pytest.raises(InputError, match="in a circle"):
+        _exact(Table(2, [4, 3, 2, 1], [{1}, {0}]))
+
+
+def test_attribution_refuses_sets_that_cannot_be():
+    talk = find_scenario("talk")
+    with pytest.raises(InputError, match=r"with all of them off: svq-desc-asid needs suspend"):
+        attribute(talk, ["suspend"])
+    with pytest.raises(InputError, match=r"with all on: .*conflicts with"):
+        attribute(talk, ["early-listener", "early-listener-kept"])
+    with pytest.raises(InputError, match="no optimisation 'suspnd'; did you mean 'suspend'"):
+        attribute(talk, ["suspnd"])
+    with pytest.raises(InputError, match="no window 'outage'"):
+        attribute(talk, window="outage")
+
+
+# --- from the other end -----------------------------------------------------------------------------------------
+
+
+def by_hand(scenario, names, target):
+    """The smallest sets that meet the target, by trying all."""
+    for size in range(len(names) + 1):
+        met = {}
+        for chosen in combinations(names, size):
+            if not refusals(chosen, scenario.device.driver):
+                ns = simulate(scenario, chosen).windows["network_outage"]
+                if ns <= target:
+                    met[chosen] = ns
+        if met:
+            return met
+    return {}
+
+
+@pytest.mark.parametrize("share", [1.0, 0.6, 0.1305, 0.11, 0.01])
+def test_the_smallest_set_is_the_smallest(share):
+    scenario = find_scenario(SIM)
+    names = default_toggles(scenario)
+    target = int(simulate(scenario, ()).windows["network_outage"] * share)
+    found = smallest_set(scenario, target, among=names)
+    want = by_hand(scenario, names, target)
+    assert found.exhaustive
+    if want:
+        assert {frozenset(each) for each in (found.names, *found.also)} == {frozenset(each) for each in want}
+        assert found.ns == min(want.values()) == want[found.names]
+    else:
+        assert (found.names, found.also) == (None, ())
+        assert found.ns > target
+
+
+def test_a_search_that_is_cut_short_says_so_and_still_meets_the_target():
+    scenario = find_scenario("talk")
+    target = 4 * SECOND
+    found = smallest_set(scenario, target, most_sets=40)
+    assert not found.exhaustive
+    assert simulate(scenario, found.names).windows["network_outage"] == found.ns <= target
+    for name in found.names:  # nothing in it can be left out
+        less = [other for other in found.names if other != name]
+        assert refusals(less, "mlx5") or simulate(scenario, less).windows["network_outage"] > target
+    never = smallest_set(scenario, 1, most_sets=40)
+    assert (never.names, never.exhaustive) == (None, False)
+    assert never.ns > 1
+
+
+def test_what_is_on_anyway_is_not_counted():
+    scenario = find_scenario("talk")
+    found = smallest_set(scenario, 10**18, base=("iotlb-batch",))
+    assert (found.names, found.ns) == ((), simulate(scenario, ("iotlb-batch",)).windows["network_outage"])
+    with pytest.raises(InputError, match="svq-desc-asid cannot be in the base: needs"):
+        smallest_set(scenario, SECOND, base=("svq-desc-asid",))
+
+
+@EXAMPLES
+@given(st.lists(st.integers(0, 9), min_size=2, max_size=40), st.integers(-1, 10), st.integers(1, 7))
+def test_bisection_finds_the_largest_and_sees_what_it_probed(steps, target, step):
+    values, total = [], 0
+    for each in steps:
+        total += each
+        values.append(total)
+    found = bisect_largest(lambda at: values[(at - 5) // step], target, 5, 5 + step * (len(values) - 1), step)
+    meeting = [5 + step * i for i, value in enumerate(values) if value <= target]
+    assert found.value == (meeting[-1] if meeting else None)
+    assert found.monotone
+    assert found.at_limit == (len(meeting) == len(values))
+
+
+def test_bisection_tells_what_is_not_monotone():
+    found = bisect_largest(lambda at: -at, 0, 0, 8, 1)
+    assert not found.monotone
+
+
+def test_the_largest_guest_meets_the_target_and_the_next_does_not():
+    scenario = find_scenario("talk")
+    target = 3 * SECOND
+    found = largest_guest(scenario, target, most=256 * GIB)
+
+    def outage(memory):
+        return simulate(with_values(scenario, {"guest.memory": memory})).windows["network_outage"]
+
+    assert outage(found.value) <= target < outage(found.value + GIB)
+    assert found.monotone
+    assert dict(found.measured)[found.value] == outage(found.value)
+    assert largest_guest(scenario, 1, most=8 * GIB).value is None
+    everything = largest_guest(scenario, 10**18, ("iotlb-batch",), most=8 * GIB)
+    assert (everything.value, everything.at_limit) == (8 * GIB, True)
+
+
+def test_the_frontier_is_where_precopy_stops_to_converge():
+    base = find_scenario("talk")
+    small = with_values(base, {"guest.memory": 16 * MIB, "workload.dirty.working_set": 16 * MIB})
+    (row,) = convergence_frontier(small, bandwidths=[100_000], downtime_limits=[20 * MS])
+
+    def converges(rate):
+        chosen = {"migration.max_bandwidth": 100_000, "migration.downtime_limit": 20 * MS, "workload.dirty.rate": rate}
+        return precopy(with_values(small, chosen)).converged
+
+    assert row["dirty_rate"] == naive.fastest_writer(converges, 60)
+    assert row["monotone"]
+    assert not row["at_limit"]
+
+
+def test_the_frontier_covers_every_pair_and_unlimited_links():
+    scenario = with_values(find_scenario(SIM), {"link.bandwidth": None})
+    rows = convergence_frontier(scenario, bandwidths=[MIB, None], downtime_limits=[0, 300 * MS], names=())
+    assert [(row["max_bandwidth"], row["downtime_limit_ns"]) for row in rows] == [
+        (MIB, 0), (MIB, 300 * MS), (None, 0), (None, 300 * MS)
+    ]  # fmt: skip
+    assert [row["at_limit"] for row in rows] == [False, False, True, True]

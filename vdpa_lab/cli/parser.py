@@ -1,0 +1,77 @@
+"""The words that the command line understands."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from vdpa_lab import __version__
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for name in text.replace(" ", ",").split(",") if name)
+
+
+def parser() -> argparse.ArgumentParser:
+    whole = argparse.ArgumentParser(
+        prog="vdpa-lab", description="Downtime of live migration with vDPA network devices."
+    )
+    whole.add_argument("--version", action="version", version=f"vdpa-lab {__version__}")
+    verbs = whole.add_subparsers(dest="verb", required=True, metavar="COMMAND")
+
+    def verb(name: str, about: str) -> argparse.ArgumentParser:
+        one = verbs.add_parser(name, help=about, description=about)
+        one.add_argument("--json", action="store_true", help="one JSON document instead of text")
+        return one
+
+    def toggles(one: argparse.ArgumentParser) -> None:
+        one.add_argument("scenario", metavar="SCENARIO", help="name in data/scenarios, or a TOML file")
+        one.add_argument("--on", type=_names, default=(), metavar="NAME,…", help="also these optimisations")
+        one.add_argument("--off", type=_names, default=(), metavar="NAME,…", help="without these")
+        one.add_argument("--only", type=_names, default=None, metavar="NAME,…", help="just these; '' is stock")
+
+    attributed = verb("attribute", "which optimisation is worth how much, whatever the order")
+    toggles(attributed)
+    attributed.add_argument("--among", type=_names, default=None, metavar="NAME,…", help="share among these only")
+    attributed.add_argument("--window", default="network_outage", metavar="WINDOW")
+    swept = verb("sweep", "many runs, from a specification")
+    swept.add_argument("spec", metavar="SPEC", help="TOML file, or a name in data/sweeps")
+    swept.add_argument("--out", type=Path, metavar="DIR", help="append results there as they come")
+    swept.add_argument("--resume", action="store_true", help="go on with what is in DIR")
+    swept.add_argument("--scheduler", default="", metavar="ADDRESS", help="of a dask cluster, as tcp://host:8786")
+    swept.add_argument("--workers", type=int, default=None, metavar="N", help="processes here; 0 is none")
+    manned = verb("fleet", "a table of VMs before and after an upgrade")
+    manned.add_argument("vms", metavar="CSV")
+    for when in ("before", "after"):
+        manned.add_argument(f"--{when}", required=True, metavar="QEMU,LINUX", help="versions, as 10.0,6.8")
+    manned.add_argument("--target", default="300ms", metavar="TIME")
+    verbs.add_parser("lab", help="JupyterLab on the start notebook").add_argument("options", nargs=argparse.REMAINDER)
+    listed = verb("list", "what there is")
+    listed.add_argument("what", nargs="?", default="optimizations",
+                        choices=("optimizations", "scenarios", "testbeds", "figures", "traces"))  # fmt: skip
+    simulated = verb("simulate", "one migration: windows, breakdown, sources")
+    toggles(simulated)
+    simulated.add_argument("--out", type=Path, metavar="FILE", help="write the run as svg, png, pdf, csv, json, md, …")
+    simulated.add_argument("--testbed", metavar="NAME", help="prices of another testbed, or a CSV file")
+    planned = verb("plan", "the operations of one migration, before they are priced")
+    toggles(planned)
+    planned.add_argument("--kernel-ops", action="store_true", help="as a kernel log of the real thing")
+    planned.add_argument("--diff", action="store_true", help="against the plan with nothing optimised")
+    figures = verb("figures", "every published figure beside the model")
+    figures.add_argument("names", nargs="*", metavar="NAME")
+    figures.add_argument("--out", type=Path, metavar="DIR", help="write pictures and CSV")
+    calibrated = verb("calibrate", "fit prices to published figures")
+    calibrated.add_argument("names", nargs="*", metavar="FIGURE", help="default: every fitted row")
+    calibrated.add_argument("--reading", default="as printed")
+    calibrated.add_argument("--out", type=Path, metavar="CSV", help="write the fitted prices")
+    probed = verb("probe", "measure this host's own prices: pinning, copying, syncing")
+    probed.add_argument("--memory", default="256MiB", metavar="SIZE", help="pinned at a time")
+    probed.add_argument("--yes", action="store_true", help="allow more than 1GiB")
+    probed.add_argument("--rounds", type=int, default=5, metavar="N")
+    probed.add_argument("--out", type=Path, metavar="CSV", help="write a calibration")
+    timed = verb("bench", "how long things take on this machine, beside C where a compiler is")
+    timed.add_argument("subjects", nargs="*", metavar="SUBJECT", help="default: all")
+    timed.add_argument("--rounds", type=int, default=15, metavar="N", help="turns of each candidate")
+    timed.add_argument("--quick", action="store_true", help="small sizes")
+    timed.add_argument("--out", type=Path, metavar="DIR", help="write the rows, and time against size as a picture")
+    return whole

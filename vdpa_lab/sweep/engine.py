@@ -1,0 +1,174 @@
+"""`sweep`: a specification in, a tidy table out; resumable, cancellable, the same on one core or many."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import inf
+from threading import Event
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from vdpa_lab.sweep import pools
+from vdpa_lab.sweep.dask_pool import distributed
+from vdpa_lab.sweep.evaluate import Row, columns, evaluate, identity
+from vdpa_lab.sweep.spec import Spec, read_spec
+from vdpa_lab.sweep.store import Store, frame
+from vdpa_lab.units import SECOND, UNLIMITED, format_bytes, format_duration
+from vdpa_lab.words import InputError
+
+BATCH_SECONDS = 1.0  # what an interrupted batch costs at most, about
+MOST_IN_BATCH = 20_000
+PROBES = 4  # points that are run to estimate the rest
+MANY = 1000  # runs of one plan
+START_SECONDS = 2.0  # what starting a pool costs, about: below that a sweep runs in this process
+CELL = 10  # bytes a cell of the table, about
+
+
+class Progress(NamedTuple):
+    """How far a sweep is: runs done of all, seconds since it began, seconds until it ends (None: not known yet)."""
+
+    done: int
+    total: int
+    seconds: float
+    eta: float | None
+
+
+class Estimate(NamedTuple):
+    """What a sweep will cost: rows, different plans at most, bytes of CSV, seconds on one core, runs a batch."""
+
+    runs: int
+    plans: int
+    size: int
+    seconds: float
+    batch: int
+
+    def __str__(self) -> str:
+        took, size = format_duration(self.seconds * SECOND), format_bytes(self.size)
+        return f"{self.runs} runs of at most {self.plans} plans: about {took} on one core, {size} of CSV"
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a sweep gave: `complete` is False when it was cancelled. The rows are in `store` or in memory."""
+
+    spec: Spec
+    done: int
+    store: Store | None
+    rows: list[Row]
+
+    @property
+    def complete(self) -> bool:
+        return self.done == self.spec.runs
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """A row a run, by number: what varied, window lengths in ns, why it was refused ("": it was not)."""
+        return self.store.table() if self.store else frame(self.rows, columns(self.spec))
+
+    def json(self) -> dict[str, Any]:
+        """The document of `vdpa-lab sweep --json`; what is missing is null, an unlimited rate "unlimited"."""
+        table = self.table.astype(object)
+        rows = table.where(table.notna(), None).replace(inf, UNLIMITED).to_dict("records")
+        return {"name": self.spec.name, "complete": self.complete, "runs": self.done, "rows": rows}
+
+
+def estimate(source: Spec | Mapping[str, Any] | str | os.PathLike[str]) -> Estimate:
+    """Check a specification and say what it costs, from a few of its points. Raises InputError."""
+    spec = read_spec(source)
+    each = max(1, spec.draws)
+    points = np.unique(np.linspace(0, spec.points - 1, PROBES).astype(np.int64)).tolist()
+    evaluate(spec, [0])  # compiling and reading are for once
+    times = [_seconds(spec, [point * each]) for point in points[1:] or points]
+    many = min(spec.runs // spec.plans, MANY)  # runs of one plan come one after the other
+    a_run = _seconds(spec, range(many)) / many if many > 1 else 0.0
+    seconds = sum(times) / len(times) * spec.plans + a_run * spec.runs
+    batch = int(min(MOST_IN_BATCH, max(1, BATCH_SECONDS * spec.runs / max(seconds, 1e-9))))
+    return Estimate(spec.runs, spec.plans, spec.runs * len(columns(spec)) * CELL, seconds, batch)
+
+
+def _seconds(spec: Spec, numbers: Iterable[int]) -> float:
+    start = time.perf_counter()
+    evaluate(spec, numbers)
+    return time.perf_counter() - start
+
+
+def to_stderr(text: str) -> None:
+    """A line for people: standard output is for results."""
+    print(text, file=sys.stderr)
+
+
+def sweep(
+    source: Spec | Mapping[str, Any] | str | os.PathLike[str],
+    *,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    workers: int | None = None,
+    scheduler: str = "",
+    progress: Callable[[Progress], None] | None = None,
+    cancel: Event | None = None,
+    show: Callable[[str], None] = to_stderr,
+) -> Results:
+    """Run a specification.
+
+    out: a folder for the results as they come; None keeps them in memory. resume: go on with what is there. workers:
+    processes; None: one a core, or none where that is quicker; 0: this process. scheduler: the address of a
+    dask.distributed scheduler instead. progress: called after each batch. cancel: once set, no batch begins and what
+    is done is returned. show: is told the estimate first. The table does not depend on any of these. Raises
+    InputError for a specification, folder or worker that will not do; after that, as after Ctrl-C, what was done is
+    in the folder.
+    """
+    spec = read_spec(source)
+    if workers is not None and (type(workers) is not int or workers < 0):
+        raise InputError(f"workers = {workers!r}; a whole number, 0 for this process, or None")
+    if resume and out is None:
+        raise InputError("resume needs the folder that has the results (out)")
+    expected = estimate(spec)
+    show(f"{spec.name}: {expected}")
+    store = Store(out, identity(spec), columns(spec), spec.runs, resume, spec.document()) if out else None
+    before = done = int(store.done.sum()) if store else 0
+    rows: list[Row] = []
+    begun, cancel = time.perf_counter(), cancel or Event()
+    source_of_rows = _engine(spec, _batches(spec, store, expected.batch), cancel, workers, scheduler, expected)
+    try:
+        for batch in source_of_rows:
+            if store:
+                store.append(batch)
+            else:
+                rows += batch
+            done += len(batch)
+            if progress:
+                taken = time.perf_counter() - begun
+                progress(Progress(done, spec.runs, taken, taken / (done - before) * (spec.runs - done)))
+    finally:
+        source_of_rows.close()
+        if store:
+            store.close()
+    return Results(spec, done, store, rows)
+
+
+def _batches(spec: Spec, store: Store | None, size: int) -> Iterator[np.ndarray]:
+    """Numbers of the runs that are still to be done."""
+    for first in range(0, spec.runs, size):
+        numbers = np.arange(first, min(first + size, spec.runs))
+        if store:
+            numbers = numbers[~store.done[numbers]]
+        if numbers.size:
+            yield numbers
+
+
+def _engine(
+    spec: Spec, batches: Iterator[np.ndarray], cancel: Event, workers: int | None, scheduler: str, expected: Estimate
+) -> Iterator[list[Row]]:
+    if scheduler:
+        return distributed(spec, batches, cancel, scheduler)
+    cores = os.cpu_count() or 1
+    if workers is None:
+        workers = 0 if cores == 1 or expected.seconds < START_SECONDS * 2 else cores
+    return pools.processes(spec, batches, cancel, workers) if workers else pools.here(spec, batches, cancel)

@@ -1,0 +1,186 @@
+"""A sweep's specification: what varies, by which design, how often; checked before any work is done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from vdpa_lab.library import read_calibration
+from vdpa_lab.migration import default_toggles
+from vdpa_lab.migration.optimization import known
+from vdpa_lab.model import Scenario, find_scenario, write_scenario
+from vdpa_lab.sweep.axes import KNOB, SET, Axis, Range, all_kinds, read_axis
+from vdpa_lab.timeline import WINDOWS
+from vdpa_lab.words import InputError, nearest
+
+METHODS = ("grid", "random", "latin-hypercube", "sobol")
+KEYS = ("name", "scenario", "method", "samples", "seed", "draws", "optimizations", "windows", "axes")
+MOST_RUNS = 10**9  # a byte of each is kept
+MAX_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What to sweep.
+
+    scenario: the base. axes: what varies, in the order of the table's columns. method: one of METHODS; samples:
+    points of all but a grid. draws: how often the prices of each point are drawn from their intervals (0: their
+    values as they are). optimizations: the base toggles; None = the scenario's. windows: those reported.
+    """
+
+    name: str
+    scenario: Scenario
+    axes: tuple[Axis, ...]
+    method: str = "grid"
+    samples: int = 0
+    seed: int = 1
+    draws: int = 0
+    optimizations: tuple[str, ...] | None = None
+    windows: tuple[str, ...] = tuple(WINDOWS)
+
+    @property
+    def points(self) -> int:
+        """Different settings."""
+        return prod(axis.count for axis in self.axes) if self.method == "grid" else self.samples
+
+    @property
+    def runs(self) -> int:
+        """Rows of the table."""
+        return self.points * max(1, self.draws)
+
+    @property
+    def plans(self) -> int:
+        """Different plans at most."""
+        counts = [axis.count for axis in self.axes if axis.floor < 2]
+        return (prod(counts) if self.method == "grid" else self.samples) if counts else 1
+
+    def document(self) -> dict[str, Any]:
+        """Everything that the results follow from, in plain values."""
+
+        def plain(axis: Axis) -> Any:
+            if isinstance(axis.values, Range):
+                return {each.name: getattr(axis.values, each.name) for each in fields(Range)}
+            return [list(value) if isinstance(value, tuple) else value for value in axis.values]
+
+        return {
+            **{name: getattr(self, name) for name in ("name", "method", "samples", "seed", "draws")},
+            "windows": list(self.windows),
+            "optimizations": None if self.optimizations is None else list(self.optimizations),
+            "scenario": write_scenario(self.scenario),
+            "axes": [[axis.key, plain(axis)] for axis in self.axes],
+        }
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the document."""
+        return hashlib.sha256(json.dumps(self.document(), sort_keys=True).encode()).hexdigest()
+
+
+def read_spec(source: Spec | Mapping[str, Any] | str | os.PathLike[str]) -> Spec:
+    """The specification in a TOML file, or spelled as a mapping of the same keys. Raises InputError by file and key."""
+    if isinstance(source, Spec):
+        return source
+    if isinstance(source, Mapping):
+        return _checked(dict(source), str(source.get("name", "sweep")), Path())
+    where = os.fspath(source)
+    try:
+        if os.path.getsize(where) > MAX_BYTES:
+            raise InputError(f"{where}: larger than {MAX_BYTES} bytes; not a specification")
+        with open(where, "rb") as file:
+            raw = tomllib.load(file)
+    except OSError as error:
+        raise InputError(f"{where}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"{where}: is not TOML: {error}") from None
+    raw.setdefault("name", Path(where).stem)
+    return _checked(raw, where, Path(where).parent)
+
+
+def _checked(raw: dict[str, Any], where: str, folder: Path) -> Spec:
+    for key in raw:
+        if key not in KEYS:
+            raise InputError(f"{where}: no key {key!r}; {nearest(key, KEYS)}")
+    numbers = {key: raw.get(key, default) for key, default in (("samples", 0), ("seed", 1), ("draws", 0))}
+    for key, value in numbers.items():
+        if type(value) is not int or not 0 <= value < 1 << 63:
+            raise InputError(f"{where}: {key} = {value!r}; a whole number, not negative")
+    method = raw.get("method", "grid")
+    if method not in METHODS:
+        raise InputError(f"{where}: method = {method!r}; one of {', '.join(METHODS)}")
+    windows = tuple(raw.get("windows", WINDOWS))
+    for name in windows:
+        if name not in WINDOWS:
+            raise InputError(f"{where}: no window {name!r}; {nearest(str(name), WINDOWS)}")
+    scenario = _scenario(raw.get("scenario"), where, folder)
+    on = raw.get("optimizations")
+    flat = _flat(raw.get("axes", {}), where)
+    testbeds = flat.get("testbed", [])
+    names = [scenario.testbed, *(each for each in testbeds if isinstance(each, str))]
+    for name in names:
+        read_calibration(name)
+    kinds = all_kinds(tuple(dict.fromkeys(names)))
+    axes = tuple(read_axis(key, each, kinds, where) for key, each in flat.items())
+    base = None if on is None else known(on)
+    spec = Spec(str(raw.get("name", "sweep")), scenario, axes, method, **numbers, optimizations=base, windows=windows)
+    _together(spec, where)
+    return spec
+
+
+def _scenario(raw: Any, where: str, folder: Path) -> Scenario:
+    if isinstance(raw, Scenario):
+        return raw
+    if not isinstance(raw, str):
+        raise InputError(f"{where}: scenario is missing: the name of one in data/scenarios, or a file")
+    beside = folder / raw
+    return find_scenario(beside if raw.endswith(".toml") and beside.is_file() else raw)
+
+
+def _flat(table: Any, where: str, path: str = "") -> dict[str, Any]:
+    """Nested tables of axes as dotted keys; a table with low or high is a range."""
+    if not isinstance(table, Mapping):
+        raise InputError(f"{where}: axes has to be a table")
+    found: dict[str, Any] = {}
+    for name, value in table.items():
+        key = f"{path}{name}"
+        if isinstance(value, Mapping) and not {"low", "high"} & set(value):
+            found.update(_flat(value, where, f"{key}."))
+        else:
+            found[key] = value
+    return found
+
+
+def _together(spec: Spec, where: str) -> None:
+    """How the parts of a specification go together."""
+    keys = {axis.key for axis in spec.axes}
+    if spec.method == "grid":
+        for axis in spec.axes:
+            if not axis.count:
+                raise InputError(f"{where}: axis {axis.key!r}: a range in a grid needs count")
+        if spec.samples:
+            raise InputError(f"{where}: samples is for the other methods: {', '.join(METHODS[1:])}")
+    elif not spec.samples or not spec.axes:
+        raise InputError(f"{where}: {spec.method} needs samples, and something that varies")
+    if spec.runs > MOST_RUNS:
+        raise InputError(f"{where}: {spec.runs} runs; at most {MOST_RUNS}")
+    if SET in keys and any(key.startswith(f"{SET}.") for key in keys):
+        raise InputError(f"{where}: either whole sets ({SET}) or single optimisations ({SET}.NAME) vary, not both")
+    on = set(default_toggles(spec.scenario) if spec.optimizations is None else spec.optimizations)
+    on |= {name for axis in spec.axes for name in _may_be_on(axis)}
+    for key in keys:
+        part, _, rest = key.partition(".")
+        if part == KNOB and rest.partition(".")[0] not in on:
+            raise InputError(f"{where}: axis {key!r}: {rest.partition('.')[0]} is never on in this sweep")
+
+
+def _may_be_on(axis: Axis) -> tuple[str, ...]:
+    if axis.key == SET:
+        return tuple(name for each in axis.values for name in each)
+    part, _, name = axis.key.partition(".")
+    return (name,) if part == SET and True in axis.values else ()
