@@ -326,3 +326,14 @@ def test_a_closed_dashboard_opens_again_with_its_state():
 def test_scenarios_are_explored_side_by_side():
     assert vdpa_lab.explore("talk") is not vdpa_lab.explore("liu2023")
     assert vdpa_lab.explore(find_scenario("talk")) is vdpa_lab.explore("talk")
+
+
+def test_totals_say_between_which_lengths_they_lie(lab):
+    text = Words(lab.results.totals.value).text
+    found = re.findall(r"90 %: ([\d.]+) (ms|s) to ([\d.]+) (ms|s)", text)
+    assert len(found) >= 4
+    assert "90 %" in texts.interval(lab.run, "network_outage")
+    low, high = map(float, re.findall(r"([\d.]+) s\b", texts.interval(lab.run, "network_outage")))
+    assert low < lab.run.windows["network_outage"] / SECOND < high
+    without = states.LabState(find_scenario("sim-256-1d-svq"))
+    assert texts.interval(without.run, "svq_switch") == ""

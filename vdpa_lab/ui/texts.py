@@ -7,6 +7,7 @@ from html import escape
 
 from vdpa_lab.library import BASES, bibliography
 from vdpa_lab.migration import Optimization, Run
+from vdpa_lab.migration.uncertainty import interval_ns
 from vdpa_lab.model import Scenario
 from vdpa_lab.plot import FAMILIES, Bar, duration_words, swatch_png
 from vdpa_lab.timeline import WINDOWS
@@ -107,6 +108,15 @@ def rests_on(run: Run, window: str) -> str:
     return f"rests {', '.join(said)}" if said else ""
 
 
+def interval(run: Run, window: str) -> str:
+    """Between which lengths a window lies as its prices vary; an interval of no width is not told."""
+    if run.windows[window] is None:
+        return ""
+    low, high = interval_ns(run.breakdown(window), run.calibration)
+    words = duration_words(low), duration_words(high)
+    return f"90 %: {words[0]} to {words[1]}" if words[0] != words[1] else ""
+
+
 def summary(run: Run, reference: Run, name: str) -> str:
     """The outage now, in a sentence."""
     now, then = run.windows["network_outage"], reference.windows["network_outage"]
@@ -123,8 +133,8 @@ def totals(run: Run, previous: Run | None, reference: Run, name: str) -> str:
         lengths = [each.windows[window] if each else None for each in (reference, previous, run)]
         cells = [f"<td>{NONE_HERE if ns is None else escape(duration_words(ns))}</td>" for ns in lengths]
         cells += [f"<td>{difference(lengths[2], then)}</td>" for then in lengths[:2]]
-        title = escape(WINDOWS[window].title)
-        meaning, basis = escape(WINDOWS[window].meaning), escape(rests_on(run, window))
+        title, said = escape(WINDOWS[window].title), (interval(run, window), rests_on(run, window))
+        meaning, basis = escape(WINDOWS[window].meaning), escape("; ".join(filter(None, said)))
         rows.append(
             f"<tr data-window='{window}'><th scope='row' title='{meaning}'>{title}</th>{''.join(cells)}</tr>"
             f"<tr class='vdpa-basis'><td colspan='{len(head)}'>{basis}</td></tr>"
