@@ -218,6 +218,21 @@ def test_attribution_refuses_sets_that_cannot_be():
         attribute(talk, window="outage")
 
 
+def test_attribution_tells_how_far_it_is_and_can_be_stopped():
+    seen = []
+    found = attribute(find_scenario(SIM), progress=seen.append)
+    assert seen == list(range(1, found.sets + 1))
+
+    def stop(count):
+        if count == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        attribute(find_scenario(SIM), progress=stop)
+    with pytest.raises(KeyboardInterrupt):
+        smallest_set(find_scenario(SIM), 1, progress=stop)
+
+
 # --- from the other end -----------------------------------------------------------------------------------------
 
 
@@ -252,17 +267,30 @@ def test_the_smallest_set_is_the_smallest(share):
 
 
 def test_a_search_that_is_cut_short_says_so_and_still_meets_the_target():
-    scenario = find_scenario("talk")
-    target = 4 * SECOND
-    found = smallest_set(scenario, target, most_sets=40)
+    scenario = find_scenario(SIM)
+    names = default_toggles(scenario)
+    target = int(simulate(scenario, ()).windows["network_outage"] * 0.1305)
+    found = smallest_set(scenario, target, among=names, most_sets=3)
     assert not found.exhaustive
     assert simulate(scenario, found.names).windows["network_outage"] == found.ns <= target
     for name in found.names:  # nothing in it can be left out
         less = [other for other in found.names if other != name]
-        assert refusals(less, "mlx5") or simulate(scenario, less).windows["network_outage"] > target
-    never = smallest_set(scenario, 1, most_sets=40)
+        assert refusals(less, "vdpa_sim") or simulate(scenario, less).windows["network_outage"] > target
+    never = smallest_set(scenario, 1, among=names, most_sets=3)
     assert (never.names, never.exhaustive) == (None, False)
     assert never.ns > 1
+
+
+def test_a_search_that_is_cut_short_brings_what_a_toggle_needs():
+    talk = find_scenario("talk")
+    base = ("iotlb-batch", "early-listener-kept", "iotlb-persist")
+    with_needs = ("suspend", "cvq-asid", "svq-desc-asid")
+    target = simulate(talk, (*base, *with_needs)).windows["network_outage"]
+    found = smallest_set(talk, target, among=("svq-desc-asid", "cvq-asid", "suspend"), base=base, most_sets=2)
+    assert not found.exhaustive
+    assert set(found.names) == set(with_needs)
+    without = smallest_set(talk, target, among=("svq-desc-asid", "cvq-asid"), base=base, most_sets=2)
+    assert without.names is None
 
 
 def test_what_is_on_anyway_is_not_counted():
@@ -293,19 +321,19 @@ def test_bisection_tells_what_is_not_monotone():
 
 
 def test_the_largest_guest_meets_the_target_and_the_next_does_not():
-    scenario = find_scenario("talk")
-    target = 3 * SECOND
-    found = largest_guest(scenario, target, most=256 * GIB)
+    scenario, step = find_scenario(SIM), 64 * MIB
 
     def outage(memory):
         return simulate(with_values(scenario, {"guest.memory": memory})).windows["network_outage"]
 
-    assert outage(found.value) <= target < outage(found.value + GIB)
+    target = outage(640 * MIB)
+    found = largest_guest(scenario, target, most=GIB, step=step)
+    assert outage(found.value) <= target < outage(found.value + step)
     assert found.monotone
     assert dict(found.measured)[found.value] == outage(found.value)
-    assert largest_guest(scenario, 1, most=8 * GIB).value is None
-    everything = largest_guest(scenario, 10**18, ("iotlb-batch",), most=8 * GIB)
-    assert (everything.value, everything.at_limit) == (8 * GIB, True)
+    assert largest_guest(scenario, 1, most=GIB, step=step).value is None
+    everything = largest_guest(scenario, 10**18, ("iotlb-batch",), most=GIB, step=step)
+    assert (everything.value, everything.at_limit) == (GIB, True)
 
 
 def test_the_frontier_is_where_precopy_stops_to_converge():

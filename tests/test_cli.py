@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import pytest
 
-from vdpa_lab.cli import main
+from vdpa_lab.cli import VERBS, main
 from vdpa_lab.migration import catalogue, simulate
 from vdpa_lab.model import find_scenario
 from vdpa_lab.paths import data_dir
@@ -226,3 +226,13 @@ def test_fleet_compares_versions(capsys):
     status, _, said = run(capsys, "fleet", vms, "--before", "8.2", "--after", "10.1,6.12")
     assert status == 2
     assert "give QEMU and Linux" in said
+
+
+def test_an_interrupt_ends_with_its_own_status(capsys, monkeypatch):
+    def interrupted(args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(VERBS, "list", interrupted)
+    status, _, said = run(capsys, "list")
+    assert status == 130
+    assert "what was written stays" in said

@@ -25,7 +25,7 @@ from vdpa_lab.timeline import WINDOWS, Lane
 from vdpa_lab.words import InputError
 
 SEEDS = range(40 if DISABLED else 200)
-PRICINGS = 3 if DISABLED else 20
+PRICINGS = 3 if DISABLED else 8
 TALK_SETS = (
     (),
     ("iotlb-batch", "suspend"),

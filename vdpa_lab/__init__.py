@@ -22,6 +22,11 @@ _PUBLIC = {
     "read_calibration": "vdpa_lab.library",
     "draw_downtime": "vdpa_lab.plot",
     "draw_ladder": "vdpa_lab.plot",
+    "attribute": "vdpa_lab.sweep",
+    "monte_carlo": "vdpa_lab.sweep",
+    "tornado": "vdpa_lab.sweep",
+    "smallest_set": "vdpa_lab.sweep",
+    "largest_guest": "vdpa_lab.sweep",
 }
 __all__ = ["__version__", *sorted(_PUBLIC)]
 

@@ -24,6 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, FileNotFoundError) as error:
         print(f"vdpa-lab: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("vdpa-lab: interrupted; what was written stays", file=sys.stderr)
+        return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0

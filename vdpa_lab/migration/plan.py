@@ -145,7 +145,7 @@ class Plan:
         steps: list[Step] = []
         moved_on: dict[str, str] = {}  # what waited for the key waits for the value
         for step in self.steps:
-            if any(name in moved_on for name in step.after):
+            if not moved_on.keys().isdisjoint(step.after):
                 step = step._replace(after=tuple(moved_on.get(name, name) for name in step.after))
             if ahead := before.get(step.name):
                 _append_chain(steps, ahead, step.after)

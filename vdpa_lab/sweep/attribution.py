@@ -9,7 +9,7 @@ to the whole saving exactly: they are fractions of integer nanoseconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations
@@ -112,15 +112,17 @@ def attribute(
     calibration: Calibration | None = None,
     orders: int = ORDERS,
     seed: int = 1,
+    progress: Callable[[int], None] | None = None,
 ) -> Attribution:
     """Attribute a scenario's saving to its toggles.
 
     toggles: those to share among (default: all of `on`). on: what is on (default: the scenario's toggles); those of it
     that are not in `toggles` stay on throughout. Up to EXACT_UP_TO toggles are exact, more are sampled from `orders`
-    feasible orders, each equally likely. Raises InputError when all cannot be on at once, or no order is feasible.
+    feasible orders, each equally likely. progress: called with the number of sets simulated after each; what it raises
+    ends the work. Raises InputError when all cannot be on at once, or no order is feasible.
     """
     looked_at, base = chosen_toggles(scenario, toggles, on)
-    game = Game(scenario, looked_at, base, window, calibration)
+    game = Game(scenario, looked_at, base, window, calibration, progress)
     for word, what in ((game.full, "all on"), (0, "all of them off")):
         if refused := game.refused(word):
             why = "; ".join(f"{name} {reason}" for name, reason in refused.items())

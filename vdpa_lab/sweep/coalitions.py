@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from vdpa_lab.library import Calibration, read_calibration
 from vdpa_lab.migration import catalogue, default_toggles, plan, refusals
@@ -24,16 +24,14 @@ class Game:
     """Toggles of one scenario as bits: bit i is toggles[i]; `base` stays on throughout.
 
     A set is feasible when the whole of it and the base can be on at once: every need is met, nothing conflicts.
+    progress: called with the number of sets simulated after each; what it raises ends the work.
     """
 
     def __init__(
-        self,
-        scenario: Scenario,
-        toggles: Iterable[str],
-        base: Iterable[str],
-        window: str,
-        calibration: Calibration | None,
-    ):
+        self, scenario: Scenario, toggles: Iterable[str], base: Iterable[str], window: str,
+        calibration: Calibration | None, progress: Callable[[int], None] | None = None,
+    ):  # fmt: skip
+        self.progress = progress
         self.scenario, self.window = scenario, checked_window(window)
         self.toggles, self.base = known(toggles), known(base)
         self.calibration = calibration or read_calibration(scenario.testbed)
@@ -66,6 +64,8 @@ class Game:
         if found is None:
             made = plan(self.scenario, (*self.base, *self.names(word)))
             found = self._ns[word] = run_plan(made, self.calibration).windows[self.window] or 0
+            if self.progress:
+                self.progress(self.priced)
         return found
 
     @property

@@ -49,15 +49,19 @@ def smallest_set(
     window: str = "network_outage",
     calibration: Calibration | None = None,
     most_sets: int = MOST_SETS,
+    progress: Callable[[int], None] | None = None,
 ) -> SmallestSet:
     """The smallest set of optimisations that brings a window to the target or below.
 
     among: candidates (default: all for this driver that are no what-ifs). base: on in any case, and not counted.
+    progress: called with the number of sets simulated after each; what it raises ends the work.
     """
     driver = scenario.device.driver
     if among is None:
         among = [each.name for each in catalogue().values() if each.layer != "what-if" and driver in each.drivers]
-    game = Game(scenario, [name for name in known(among) if name not in known(base)], base, window, calibration)
+    game = Game(
+        scenario, [name for name in known(among) if name not in known(base)], base, window, calibration, progress
+    )
     if refused := game.refused(0):
         raise InputError("; ".join(f"{name} cannot be in the base: {why}" for name, why in refused.items()))
     shortest = game.ns(0)
