@@ -1,5 +1,6 @@
 """The views beside the downtime: lanes in time, plan, memory, sources; drawn when looked at, and safe to show."""
 
+import os
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -16,8 +17,10 @@ from vdpa_lab.plot import lanes, timeline_svg
 from vdpa_lab.timeline import Lane, Span, Term, Timeline
 from vdpa_lab.ui import view_texts
 from vdpa_lab.ui.dashboard import Dashboard
+from vdpa_lab.ui.job import Job
 from vdpa_lab.ui.state import LabState
 from vdpa_lab.ui.views import SPANS, extent
+from vdpa_lab.ui.worth import shares
 
 HOSTILE = "</svg><script>alert('x')</script>&"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -176,3 +179,49 @@ def test_a_window_that_is_not_there_shows_the_whole_migration():
     ran = simulate(find_scenario("sim-256-1d-svq"))
     start, end = extent(ran.timeline, ("svq_switch",))
     assert (start, end) == (min(s.start for s in ran.timeline.spans), max(s.end for s in ran.timeline.spans))
+
+
+def finished(view):
+    view.job.wait(60)
+    return Words(view.page.value).text
+
+
+def test_shares_of_the_saving_are_worked_out_in_a_process(lab):
+    worth = lab.views.views[4]
+    worth.start.click()
+    assert worth.start.disabled
+    assert not worth.stop.disabled
+    text = finished(worth)
+    assert "early-listener-kept" in text
+    assert "on throughout: " in text
+    assert "no promise of what it gains alone" in text
+    assert not worth.start.disabled
+    assert worth.stop.disabled
+
+
+def test_a_cancelled_job_tells_nothing(lab):
+    worth = lab.views.views[4]
+    worth.start.click()
+    job = worth.job
+    worth.stop.click()
+    job.wait(60)
+    assert "Cancelled." in worth.page.value
+    assert worth.job is None
+
+
+def test_what_a_worker_cannot_do_is_said():
+    said = []
+    for arguments in ((find_scenario("talk"), ("nobody",), ("suspend",), "network_outage"), (None, (), (), "x")):
+        job = Job(shares, arguments, lambda good, why: said.append((good, why)))
+        job.wait(60)
+    assert [good for good, _ in said] == [False, False]
+    assert "nobody" in said[0][1]
+    assert said[1][1]
+    assert "<b>" not in view_texts.failed("<b>")
+
+
+def test_a_worker_that_dies_is_said():
+    said = []
+    job = Job(os._exit, (3,), lambda good, why: said.append((good, why)))
+    job.wait(60)
+    assert said == [(False, "the process that worked on it ended")]

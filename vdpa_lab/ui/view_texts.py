@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from html import escape
+from typing import Any
 
 from vdpa_lab.library import Cost, bibliography
 from vdpa_lab.machine import MemoryRegion, Run, memory_region, sections, shadow_layout
@@ -15,6 +16,7 @@ from vdpa_lab.ui import texts
 from vdpa_lab.units import format_bytes, format_duration
 
 MOST_LINES = 1500
+MOST_PAIRS = 6
 WINDOW = "network_outage"
 
 
@@ -110,3 +112,50 @@ def _extent(run: Run) -> str:
 
 def _region(name: str, region: MemoryRegion) -> tuple[str, ...]:
     return (escape(name), *(f"{value:,}" for value in region))
+
+
+def worth_caveat() -> str:
+    """What a share is, and is not."""
+    return (
+        "<p>The saving is shared among the optimisations: averaged over every order in which they could be turned on "
+        "(Shapley value; exact up to 12). What one gains depends on what else is on: a share is no promise of what it "
+        "gains alone.</p>"
+    )
+
+
+def working(toggles: int) -> str:
+    """That work goes on."""
+    return f"<p role='status'>Working out all sets of {toggles} optimisations … the rest of the page stays usable.</p>"
+
+
+def cancelled() -> str:
+    """That work was ended."""
+    return f"<p role='status'>Cancelled.</p>{worth_caveat()}"
+
+
+def failed(why: str) -> str:
+    """That work came to nothing, and why."""
+    return f"<p role='alert' class='vdpa-error'>Not worked out: {escape(why)}</p>"
+
+
+def worth(found: dict[str, Any]) -> str:
+    """Shares as a table with bars, then the pairs that matter most."""
+    total = found["stock_ns"] - found["all_ns"]
+    rows = []
+    for share in sorted(found["shares"], key=lambda share: -share["ns"]):
+        width = max(0.0, share["ns"] / total * 100) if total > 0 else 0.0
+        bar = f"<div class='vdpa-share' style='width:{min(width, 100):.1f}%'></div>"
+        alone = "needs others" if share["first_ns"] is None else format_duration(share["first_ns"])
+        last = "others need it" if share["last_ns"] is None else format_duration(share["last_ns"])
+        rows.append(
+            (f"<code>{escape(share['toggle'])}</code>", escape(format_duration(share["ns"])), bar, escape(alone),
+             escape(last))
+        )  # fmt: skip
+    pairs = [pair["words"] for pair in found["pairs"] if pair["kind"] not in ("needs", "independent")]
+    said = "".join(f"<li>{escape(words)}</li>" for words in pairs[:MOST_PAIRS])
+    base = escape(", ".join(found["base"]) or "nothing")
+    return (
+        f"<p>{escape(format_duration(found['stock_ns']))} → {escape(format_duration(found['all_ns']))}; on throughout: "
+        f"{base}.</p>{table(('Optimisation', 'Share', '', 'Alone', 'Last'), rows, 'Shares of the saving')}"
+        f"<ul class='vdpa-pairs'>{said}</ul>{worth_caveat()}"
+    )

@@ -14,6 +14,7 @@ from vdpa_lab.timeline import WINDOWS, intervals
 from vdpa_lab.ui import view_texts
 from vdpa_lab.ui.keeping import Keeping
 from vdpa_lab.ui.state import LabState
+from vdpa_lab.ui.worth import Worth
 
 SPANS = {
     "VM paused": ("vm_paused",),
@@ -132,7 +133,11 @@ class Views:
     """Tabs: the downtime, and the views beside it. Only the tab in sight is drawn."""
 
     def __init__(self, state: LabState, downtime: widgets.Widget, guarded: Callable[[Callable], Callable]):
-        self.views = [*(kind(state) for kind in (Operations, PlanText, Memory, Sources)), Keeping(state, guarded)]
+        self.views = [
+            *(kind(state) for kind in (Operations, PlanText, Memory, Sources)),
+            Worth(state, guarded),
+            Keeping(state, guarded),
+        ]
         self.tab = widgets.Tab([downtime, *(view.box for view in self.views)])
         for number, title in enumerate(("Downtime", *(view.title for view in self.views))):
             self.tab.set_title(number, title)
