@@ -151,7 +151,8 @@ def worth(found: dict[str, Any]) -> str:
             (f"<code>{escape(share['toggle'])}</code>", escape(format_duration(share["ns"])), bar, escape(alone),
              escape(last))
         )  # fmt: skip
-    pairs = [pair["words"] for pair in found["pairs"] if pair["kind"] not in ("needs", "independent")]
+    meeting = [pair for pair in found["pairs"] if pair["kind"] not in ("needs", "independent")]
+    pairs = [pair["words"] for pair in sorted(meeting, key=lambda pair: -abs(pair["ns"]))]
     said = "".join(f"<li>{escape(words)}</li>" for words in pairs[:MOST_PAIRS])
     base = escape(", ".join(found["base"]) or "nothing")
     return (
