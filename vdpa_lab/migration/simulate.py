@@ -78,6 +78,12 @@ class Run:
         whole = sum(totals.values())
         return {basis: ns / whole if whole else 0.0 for basis, ns in totals.items()}
 
+    def traffic(self):
+        """What packets and applications see of it (`vdpa_lab.migration.traffic.traffic`)."""
+        from vdpa_lab.migration.traffic import traffic  # it simulates on top of a run
+
+        return traffic(self, self.scenario.workload.traffic)
+
     def json(self) -> dict:
         """The document of `vdpa-lab simulate --json`."""
         run = precopy(self.scenario)
@@ -115,7 +121,7 @@ class Run:
                 "converged": run.converged,
                 "model": "rounds",
             },
-            "traffic": {},
+            "traffic": self.traffic().json(),
             "counts": {window: self.counts(window) for window in WINDOWS},
             "sources": [
                 {

@@ -168,7 +168,7 @@ def _results(engine: Engine, deadline: int, rto: int) -> list[FlowResult]:
         FlowResult(
             flow.device, flow.pair, flow.direction,
             tuple(_period(engine, i, n, int(queued[i, n]), int(overdue[i, n])) for n in range(k.EPOCHS)),
-            tuple(_gap(engine, i, n, rto) for n in range(3)),
+            tuple(_gap(engine, i, n, rto) for n in range(3) if engine.gaps[i, n, 0]),
         )
         for i, flow in enumerate(engine.flows)
     ]  # fmt: skip
@@ -199,7 +199,7 @@ def _gap(engine: Engine, i: int, n: int, rto: int) -> Gap:
     flow, clock = engine.flows[i], engine.path.clock
     ns, start = (int(each) for each in engine.gaps[i, n])
     outage = None
-    if n and ns and flow.direction == RX:
+    if n and flow.direction == RX:
         end = engine.path.bounds[flow.device][2 * n - 1]
         phases = engine.path.phases[flow.device]
         opened = [each.start for each in phases if each.mode != k.CLOSED and each.start >= end]

@@ -122,15 +122,17 @@ def data_path(
         bounds.append((*blackout, stop, up))
     speaks = announces(device) if guest_announce is None else guest_announce
     rounds = guest_rounds(resumed, frames, ack) if speaks else ()
+    known = rounds[0].sent if rounds else None
+    holds = _holds(run.timeline, clock, at, switches, started)
     return DataPath(
         tuple(phases), tuple(bounds), at["vcpus-paused"], resumed, started + prime * count + tail, tuple(switches),
-        _holds(run.timeline, clock, at, switches, started), (rounds[0].sent if rounds else None,) * count, rounds, clock,
+        holds, (known,) * count, rounds, clock,
     )  # fmt: skip
 
 
 def _clock(marks: dict[str, int], count: int, lead: int, steady: int) -> Clock:
     begin = min(marks.get(f"svq-switch-begin:{d}", marks["migration-start"]) for d in range(count))
-    released = max((marks.get(f"svq-switch-end:{d}", begin) for d in range(count)))
+    released = max(marks.get(f"svq-switch-end:{d}", begin) for d in range(count))
     skipped = marks["vcpus-paused"] - released - 2 * steady
     return Clock(begin - lead, released - begin + lead + steady, max(skipped, 0))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -24,7 +25,7 @@ FRAME_OVERHEAD = 24  # bytes on the wire around a frame: preamble 8, FCS 4, gap 
 
 @dataclass(frozen=True)
 class Prices:
-    """ns of one frame: through the port, received by the guest's driver, forwarded by SVQ; of a wake-up of its thread."""
+    """ns of one frame through the port, in the guest's driver and through SVQ, and of a wake-up of SVQ's thread."""
 
     service: int
     guest: int
@@ -47,17 +48,17 @@ class Prices:
 class Engine:
     """One simulation of `flows` along `path`; `run()` fills counts, gaps and histograms (see `kernels.traffic`).
 
-    ring: descriptors of a data virtqueue. deadline: ns after which a delivered packet is late.
+    ring: descriptors of a data virtqueue. deadline: ns after which a delivered packet is late. qdisc, block: packets.
     """
 
     def __init__(
         self, path: DataPath, flows: Sequence[Flow], prices: Prices, ring: int, deadline: int, vcpus: int = 1,
-        seed: int = 0, block: int = BLOCK,
+        seed: int = 0, qdisc: int = QDISC, block: int = BLOCK,
     ):  # fmt: skip
         count, devices = max(len(flows), 1), len(path.phases)
         self.path, self.flows, self.prices = path, tuple(flows), prices
         self.block = min(block, max(SMALLEST, BLOCKS // count))
-        self.caps = [ring if each.direction == RX else max(1, ring - STOP_FREE) + QDISC for each in flows]
+        self.caps = [ring if each.direction == RX else max(1, ring - STOP_FREE) + qdisc for each in flows]
         slots = 1 << (max(self.caps, default=1) - 1).bit_length()
         self.params = np.zeros((count, k.PARAMS), np.uint64)
         for row, flow, cap in zip(self.params, flows, self.caps, strict=False):
@@ -85,12 +86,11 @@ class Engine:
 
     def run(self) -> Engine:
         """Every packet up to the horizon."""
-        edges = sorted({each.start for device in self.path.phases for each in device} | {self.path.horizon})
+        last = self.path.horizon
+        edges = sorted({each.start for device in self.path.phases for each in device if each.start < last} | {last})
         for i in self._order:
             self._refill(i)
-        for begin, end in zip(edges, edges[1:], strict=False):
-            if begin >= self.path.horizon:
-                break
+        for begin, end in pairwise(edges):
             self._stretch(begin, np.uint64(end))
         return self
 
@@ -139,7 +139,8 @@ class Engine:
             if self.where[i, k.MODE] != k.SHADOW:
                 while k.run_flow(np.uint64(i), self._block(i), end, *own, self.gaps, self.hist):
                     self._refill(i)
-        if (self.where[:, k.MODE] == k.SHADOW).any():
+        self.thread[svq.NOW] = max(int(self.thread[svq.NOW]), begin)
+        if self.thread[svq.BUDGET] or (self.where[:, k.MODE] == k.SHADOW).any():
             while True:
                 wants = svq.run_shadow(
                     self.arrivals, self.sizes, self.holds, end, self.thread, *own, self.gaps, self.hist
@@ -156,8 +157,6 @@ class Engine:
         for i, flow in enumerate(self.flows):
             if flow.direction != TX or flow.device != device:
                 continue
-            if self.state[i, k.POS] == self.sizes[i]:
-                self._refill(i)
             kick = int(self.arrivals[i, int(self.state[i, k.POS])])
             vcpu = self.clock[int(self.params[i, k.VCPU])]
             if kick < min(ended, int(vcpu[k.STALLED])):
