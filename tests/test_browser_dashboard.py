@@ -123,9 +123,10 @@ def test_nothing_is_cut_off_at_1280_pixels(start, theme, tmp_path):
 def test_every_tab_shows_its_view(start, tmp_path):
     page = start.page
     for title, seen in (
-        ("Operations", "Source kernel 0"),
+        ("Timeline", "Source kernel 0"),
         ("Plan", "vhost_vdpa_listener_region_add"),
         ("Memory", "passthrough, IOVA = GPA"),
+        ("Traffic", "Longest gap"),
         ("Sources", "Share of outage"),
     ):
         page.get_by_role("tab", name=title, exact=True).click()

@@ -205,12 +205,12 @@ def test_another_form_is_refused(tmp_path, capsys):
 def lab(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shown = Dashboard(LabState(find_scenario("talk")))
-    shown.views.tab.selected_index = 6
+    shown.views.tab.selected_index = 7
     return shown
 
 
 def test_the_page_saves_opens_and_exports(lab, tmp_path):
-    keeping = lab.views.views[5]
+    keeping = lab.views.views[6]
     assert isinstance(keeping, Keeping)
     keeping.notes.value = "first idea"
     token = keeping.token.value
@@ -230,7 +230,7 @@ def test_the_page_saves_opens_and_exports(lab, tmp_path):
 
 @pytest.mark.parametrize("name", ["", "../x", ".hidden", "a/b"])
 def test_a_file_stays_beside_the_notebook(lab, tmp_path, name):
-    keeping = lab.views.views[5]
+    keeping = lab.views.views[6]
     keeping.name.value = name
     for button in keeping.buttons.values():
         button.click()
@@ -240,7 +240,7 @@ def test_a_file_stays_beside_the_notebook(lab, tmp_path, name):
 
 
 def test_a_session_that_is_not_there_is_said(lab):
-    lab.views.views[5].buttons["Open session"].click()
+    lab.views.views[6].buttons["Open session"].click()
     assert "there is no talk.session.json" in lab.results.status.value
 
 

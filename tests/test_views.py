@@ -15,7 +15,7 @@ from vdpa_lab.migration.show import plan_diff
 from vdpa_lab.model import find_scenario
 from vdpa_lab.plot import lanes, timeline_svg
 from vdpa_lab.timeline import Lane, Span, Term, Timeline
-from vdpa_lab.ui import view_texts
+from vdpa_lab.ui import traffic_texts, view_texts
 from vdpa_lab.ui.dashboard import Dashboard
 from vdpa_lab.ui.job import Job
 from vdpa_lab.ui.state import LabState
@@ -111,7 +111,7 @@ def test_equal_runs_give_equal_pictures():
 
 def test_only_the_tab_in_sight_is_drawn(lab, monkeypatch):
     drawn = []
-    for view in lab.views.views[:4]:
+    for view in lab.views.views[:5]:
         monkeypatch.setattr(view, "html", lambda view=view, html=view.html: drawn.append(view.title) or html())
     lab.state.set_toggle("multifd", True)
     assert drawn == []
@@ -166,7 +166,7 @@ def test_memory_shows_both_maps(lab):
 
 
 def test_sources_add_up_and_are_escaped(lab):
-    html = page(lab, 4)
+    html = page(lab, 5)
     shares = [float(share) for share in re.findall(r"<td>([\d.]+)%</td>", html)]
     assert sum(shares) == pytest.approx(100, abs=1)
     assert shares == sorted(shares, reverse=True)
@@ -187,7 +187,7 @@ def finished(view):
 
 
 def test_shares_of_the_saving_are_worked_out_in_a_process(lab):
-    worth = lab.views.views[4]
+    worth = lab.views.views[5]
     worth.start.click()
     assert worth.start.disabled
     assert not worth.stop.disabled
@@ -200,7 +200,7 @@ def test_shares_of_the_saving_are_worked_out_in_a_process(lab):
 
 
 def test_a_cancelled_job_tells_nothing(lab):
-    worth = lab.views.views[4]
+    worth = lab.views.views[5]
     worth.start.click()
     job = worth.job
     worth.stop.click()
@@ -225,3 +225,17 @@ def test_a_worker_that_dies_is_said():
     job = Job(os._exit, (3,), lambda good, why: said.append((good, why)))
     job.wait(60)
     assert said == [(False, "the process that worked on it ended")]
+
+
+def test_traffic_says_what_was_lost_and_why(lab):
+    text = Words(page(lab, 4)).text
+    assert "source-dead" in text
+    assert "rx 0.0" in text
+    assert "tx 1.1" in text
+    flows = lab.run.traffic().json()["flows"]
+    assert f"{sum(period['delivered'] for period in flows[0]['periods']):,}" in text
+
+
+def test_no_traffic_says_how_to_have_some():
+    ran = simulate(find_scenario("liu2023"))
+    assert "no guest traffic" in traffic_texts.traffic(ran.traffic().json())

@@ -11,7 +11,7 @@ from vdpa_lab.migration.kernel_ops import kernel_ops
 from vdpa_lab.migration.show import plan_diff, plan_text
 from vdpa_lab.plot import timeline_svg
 from vdpa_lab.timeline import WINDOWS, intervals
-from vdpa_lab.ui import view_texts
+from vdpa_lab.ui import traffic_texts, view_texts
 from vdpa_lab.ui.keeping import Keeping
 from vdpa_lab.ui.state import LabState
 from vdpa_lab.ui.worth import Worth
@@ -55,7 +55,7 @@ class View:
 class Operations(View):
     """Lanes of source and destination in time; the range slider zooms."""
 
-    title = "Operations"
+    title = "Timeline"
 
     def __init__(self, state: LabState):
         super().__init__(state)
@@ -120,6 +120,15 @@ class Memory(View):
         return view_texts.memory(self.state.run.scenario)
 
 
+class Traffic(View):
+    """What packets and applications see."""
+
+    title = "Traffic"
+
+    def html(self) -> str:
+        return traffic_texts.traffic(self.state.run.traffic().json())
+
+
 class Sources(View):
     """On what the numbers rest."""
 
@@ -134,7 +143,7 @@ class Views:
 
     def __init__(self, state: LabState, downtime: widgets.Widget, guarded: Callable[[Callable], Callable]):
         self.views = [
-            *(kind(state) for kind in (Operations, PlanText, Memory, Sources)),
+            *(kind(state) for kind in (Operations, PlanText, Memory, Traffic, Sources)),
             Worth(state, guarded),
             Keeping(state, guarded),
         ]
