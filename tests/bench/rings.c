@@ -1,5 +1,6 @@
 /* Own C for tests/bench/rings.py: the kernels' algorithm again ("twin"), and a plain driver and device one buffer at
  * a time ("plain"). A lap adds, notifies, takes, gives back, interrupts and gets `batch` buffers of one descriptor. */
+#include <pthread.h>
 #include <stdint.h>
 
 typedef uint64_t u64;
@@ -377,6 +378,42 @@ u64 plain_split(void *memory, u64 size, u64 avail, u64 used, void **data, u64 ba
         while (plain_split_get(&d, len)) sum++;
     }
     return sum;
+}
+
+/* Driver in this thread, device in another; each spins while it has nothing to do. */
+struct served { struct split_device v; u64 buffers; };
+
+static void *plain_serve(void *given)
+{
+    struct served *s = given;
+    u64 addr[64], done = 0;
+    u32 len[64];
+    while (done < s->buffers) {
+        int head = plain_split_pop(&s->v, addr, len);
+        if (head < -1) break;
+        if (head >= 0) { plain_split_push(&s->v, head, len[0]); done++; }
+    }
+    return 0;
+}
+
+u64 threads_split(void *memory, u64 size, u64 avail, u64 used, void **data, u64 batch, u64 buffers)
+{
+    struct split s = {size, memory, (void *)((char *)memory + avail), (void *)((char *)memory + used)};
+    struct split_driver d = {s, 0, 0, 0, 0, size, data};
+    struct served other = {{s, 0, 0, 0}, buffers};
+    s.avail->idx = s.used->idx = 0;
+    for (u64 i = 0; i < size; i++) s.desc[i].next = i + 1, data[i] = 0;
+    pthread_t device;
+    if (pthread_create(&device, 0, plain_serve, &other)) return 0;
+    u64 added = 0, got = 0;
+    u32 len;
+    while (got < buffers) {
+        for (u64 i = 0; i < batch && added < buffers; i++, added++)
+            if (plain_split_add(&d, 4096 * i, 1500, 1, &s) < 0) break;
+        while (plain_split_get(&d, &len)) got++;
+    }
+    pthread_join(device, 0);
+    return got;
 }
 
 struct pdesc { u64 addr; u32 len; u16 id, flags; };

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -47,6 +48,39 @@ def laps_packed(m8, m16, m64, driver, device, shadow, addr, length, outs, ins, w
         total += packed.need_interrupt(m16, device)
         total += packed.get_batch(m64, driver, shadow, got_ids, lens, batch)
     return total
+
+
+@kernel(counted=False)
+def drive(m16, m32, m64, q, shadow, addr, length, outs, ins, work, batch, buffers):
+    """The driver of a split ring, until so many buffers have come back; how many did. Ends at an error."""
+    heads, ids, lens = work
+    added = got = np.uint64(0)
+    while got < buffers:
+        if added < buffers:
+            placed = split.add_batch(m64, m16, q, shadow, addr, length, outs, ins, heads, min(batch, buffers - added))
+            if placed > 0:
+                split.publish(m16, q)
+                added += np.uint64(placed)
+        back = split.get_batch(m32, m16, q, shadow, ids, lens, batch)
+        if back < 0:
+            break
+        got += np.uint64(back)
+    return got
+
+
+@kernel(counted=False)
+def serve(m8, m16, m32, m64, q, work, batch, buffers):
+    """The device of a split ring, until it has given back so many buffers; how many it did. Ends at an error."""
+    heads, n_out, n_in, where, size = work
+    done = np.uint64(0)
+    while done < buffers:
+        taken = split.pop_batch(m8, m64, m16, q, heads, n_out, n_in, where, size, batch)
+        if taken < 0:
+            break
+        if taken:
+            split.push_batch(m32, m16, q, heads, size, np.uint64(taken))
+            done += np.uint64(taken)
+    return done
 
 
 def _pointers(*arrays: np.ndarray) -> list[ctypes.c_void_p]:
@@ -103,6 +137,39 @@ def candidates(kind: str, library: ctypes.CDLL | None) -> dict[str, Callable[[in
     return found
 
 
+def threads(library: ctypes.CDLL | None, buffers: int) -> Iterator[tuple[str, Callable[[], int]]]:
+    """A driver and a device in a thread each, without the interpreter lock; candidates by name."""
+    at = split.layout(SIZE)
+    kept = []
+
+    def memory() -> np.ndarray:
+        room = np.zeros(-(-at.end // 4096) * 4096 + 64, np.uint8)
+        kept.append(room)
+        return room[-room.ctypes.data % 64 :][: -(-at.end // 8) * 8]
+
+    given = [np.arange(BATCH, dtype=np.uint64) * 4096, np.full(BATCH, 1500, np.uint64)]
+    given += [np.zeros(BATCH, np.uint64), np.ones(BATCH, np.uint64)]
+    batch, count, pool = np.uint64(BATCH), np.uint64(buffers), ThreadPoolExecutor(2)
+
+    def ours() -> int:
+        room = memory()
+        driver, device = (split.state(room, SIZE, *at[:3], event_idx=True) for _ in range(2))
+        v, shadow = views(room), new_shadow(SIZE)
+        mine, theirs = (tuple(np.zeros(BATCH, np.uint64) for _ in range(n)) for n in (3, 5))
+        served = pool.submit(serve, v.m8, v.m16, v.m32, v.m64, device, theirs, batch, count)
+        got = drive(v.m16, v.m32, v.m64, driver, shadow, *given, mine, batch, count)
+        assert served.result() == got
+        kept.clear()
+        return int(got)
+
+    yield OURS, ours
+    if library is not None:
+        book, room = np.zeros(SIZE, np.uint64), memory()
+        library.threads_split.restype = ctypes.c_uint64
+        arguments = [*_pointers(room), *_numbers(SIZE, *at[1:3]), *_pointers(book), *_numbers(BATCH, buffers)]
+        yield "peer", lambda kept=(book, room): library.threads_split(*arguments)
+
+
 def _checked(run: Callable[[int], int], laps: int) -> Callable[[], None]:
     """A call that runs so many laps; what they told was right on a first try."""
     total = run(LAPS_QUICK)
@@ -120,3 +187,5 @@ def cases(library: ctypes.CDLL | None, quick: bool) -> Iterator[Case]:
     for kind in ("split", "packed"):
         calls = {name: _checked(run, laps) for name, run in candidates(kind, library).items()}
         yield Case(f"{kind} ring lap", f"{SIZE} entries, batches of {BATCH}", SIZE, laps * BATCH, calls)
+    buffers = laps * BATCH
+    yield Case("split ring, two threads", f"{SIZE} entries", SIZE, buffers, dict(threads(library, buffers)))
