@@ -11,7 +11,7 @@ from vdpa_lab import bench, kernels
 from vdpa_lab.bench import harness
 from vdpa_lab.kernels import _jit, bitmap
 
-SUBJECTS = ("rings", "svq", "bitmap", "mr")
+SUBJECTS = ("rings", "svq", "iotlb", "bitmap", "mr")
 KNOWN = 14  # hot loops that the benchmarks call from Python, at the least; the others are inlined into them
 
 

@@ -35,7 +35,7 @@ QTEST = replace(
 
 def traced_maps(run):
     """(asid, iova, size, perm) of every vhost_vdpa_dma_map line."""
-    text = (TRACES / run / "dma-map-src.txt").read_text()
+    text = (TRACES / "dma-map" / f"{run}.txt").read_text()
     found = re.findall(r"asid: (\d+) iova: (0x\w+) size: (0x\w+) uaddr: 0x\w+ perm: (0x\w+)", text)
     perms = {"0x1": "ro", "0x3": "rw"}
     return [(int(asid), int(iova, 16), int(size, 16), perms[perm]) for asid, iova, size, perm in found]

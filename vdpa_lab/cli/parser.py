@@ -30,6 +30,12 @@ def parser() -> argparse.ArgumentParser:
         one.add_argument("--off", type=_names, default=(), metavar="NAME,…", help="without these")
         one.add_argument("--only", type=_names, default=None, metavar="NAME,…", help="just these; '' is stock")
 
+    traced = verb("trace", "a recorded migration: where its downtime went")
+    traced.add_argument("logs", nargs="+", metavar="RUN|LOG", help="folder of a run, or SRC.log [DST.log] and more")
+    traced.add_argument("--side", default="", choices=("", "source", "destination"), help="of a single log")
+    traced.add_argument("--same-machine", action="store_true", help="both logs are of one machine, one clock")
+    traced.add_argument("--offset", metavar="TIME", help="the destination's clock minus the source's, as 3ms or -3ms")
+    traced.add_argument("--perfetto", type=Path, metavar="JSON", help="write it for ui.perfetto.dev")
     attributed = verb("attribute", "which optimisation is worth how much, whatever the order")
     toggles(attributed)
     attributed.add_argument("--among", type=_names, default=None, metavar="NAME,…", help="share among these only")

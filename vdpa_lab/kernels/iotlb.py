@@ -12,10 +12,12 @@ import numpy as np
 from vdpa_lab.kernels._jit import kernel
 from vdpa_lab.kernels.iotlb_search import (
     ADDR,
+    ENTRIES,
     EXISTS,
     FAULT,
     FULL,
     INVALID,
+    LEAVES,
     OK,
     ONES,
     PERM,
@@ -68,7 +70,7 @@ def insert(state, tops, heads, keys, rows, entries, first):
         if perm == U0 or perm > RW:
             return i, INVALID
         if start == U0 and last == ONES:
-            if state[0] != U0:
+            if state[ENTRIES] != U0:
                 return i, EXISTS
             _add(state, tops, heads, keys, rows, start, MIDDLE, addr, perm)
             start, addr = MIDDLE + U1, addr + (MIDDLE + U1)
@@ -124,6 +126,6 @@ def entries_from(state, tops, heads, keys, rows, start, out):
             out[done, 2], out[done, 3] = rows[U4 * at + ADDR], rows[U4 * at + PERM]
             done += U1
         place += U1
-        if done == space or place == state[1]:
+        if done == space or place == state[LEAVES]:
             return done
         slot = heads[place] & ~U63

@@ -23,7 +23,7 @@ LEAF, HALF = np.uint64(64), np.uint64(32)
 ROOM = U63  # entries of a leaf: one place stays free, so that a count never leads out of it
 
 ENTRIES, LEAVES, STEPS, FREE, USED = map(np.uint64, range(5))  # words of `state`
-START, ADDR, PERM, SPARE = U0, U1, U2, U3  # words of a row
+START, ADDR, PERM = U0, U1, U2  # words of a row
 
 OK = np.int64(0)
 EXISTS = np.int64(-errno.EEXIST)

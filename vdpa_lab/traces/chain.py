@@ -1,0 +1,122 @@
+"""Events of one host as spans: what each of its threads did from line to line, and what each span waited for."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from vdpa_lab.timeline.spans import Lane, Span, Term
+from vdpa_lab.traces.events import Event, printable
+from vdpa_lab.traces.kernel_vdt import KernelOp
+from vdpa_lab.traces.sides import Side
+from vdpa_lab.traces.tracepoints import Tracepoint, tracepoints
+
+OTHER = "other QEMU work"
+
+
+@dataclass
+class Chain:
+    """Spans under construction: `before[i]` is the span that i followed (-1: none), `stream` those that followed data.
+
+    None has a length of zero, so what a span waited for began strictly before it.
+    """
+
+    spans: list[Span] = field(default_factory=list)
+    before: list[int] = field(default_factory=list)
+    stream: set[int] = field(default_factory=set)
+
+    def add(self, span: Span, before: int) -> int:
+        self.spans.append(span)
+        self.before.append(before)
+        return len(self.spans) - 1
+
+
+def chain(side: Side, shift: int, kernel: Sequence[KernelOp] = (), awaited: frozenset[int] = frozenset()) -> Chain:
+    """One host's spans, times moved by `shift` ns.
+
+    A thread's time from one line to its next is one span, cut by the kernel's operations where they are known.
+    Whose it is follows from data/tracepoints.toml: an event written before its work owns the time up to the next
+    line, one written after it the time since the last. awaited: lines before which the thread waited for the
+    other host.
+    """
+    made = Chain()
+    threads: dict[int, list[tuple[Event, int]]] = defaultdict(list)
+    for event, device in side.events:
+        threads[event.thread].append((event, device))
+    starts = [op.start for op in kernel]
+    cut = bool(kernel)
+    for thread in threads.values():
+        last, waited = -1, False
+        for (event, device), (after, after_device) in pairwise(thread):
+            first, second = tracepoints()[event.name], tracepoints()[after.name]
+            if first.at != "before" and (second.at == "stream" or after.line in awaited):
+                waited = True
+                continue
+            owner = (after, after_device, second) if first.at != "before" and second.at == "after" else (
+                event, device, first)  # fmt: skip
+            inside = kernel[bisect_right(starts, event.t - 1) : bisect_right(starts, after.t - 1)]
+            for span in _cut(_span(side.role, owner, event.t, after.t, cut), inside):
+                last = made.add(_moved(span, shift), last)
+                if waited:
+                    made.stream.add(last)
+                    waited = False
+    return made
+
+
+def _span(role: str, owner: tuple[Event, int, Tracepoint], start: int, end: int, cut: bool) -> Span:
+    event, device, point = owner
+    op = point.op.format_map(event.fields) if point.op else OTHER
+    lane = point.lane or "bql"
+    if cut and lane == "kernel":
+        op, lane = event.name, "bql"  # the kernel's log tells its part; the rest is QEMU's
+    number = device if lane in ("kernel", "firmware", "worker") else -1
+    name = f"{role}:{event.line} {event.name}"
+    return Span(name, printable(op, 60), Lane(role, lane, number), device, start, end)
+
+
+def _cut(span: Span, ops: Sequence[KernelOp]) -> Iterator[Span]:
+    """The span without what the kernel did in it, and that: outermost operations, what lies within as terms."""
+    at = span.start
+    index = 0
+    while index < len(ops):
+        op = ops[index]
+        inner = []
+        index += 1
+        while index < len(ops) and ops[index].start < op.end:
+            inner.append(ops[index])
+            index += 1
+        start, end = max(op.start, at), min(op.end, span.end)
+        if start > at:
+            yield span._replace(start=at, end=start)
+        if end > start:
+            nested = min(sum(each.end - each.start for each in inner), end - start)
+            terms = [Term(op.op, 1, end - start - nested)]
+            if inner:
+                terms.append(Term(inner[0].op, len(inner), nested))
+            lane = Lane(op.side, "kernel", op.device)
+            yield Span(f"{span.name} {op.op}", op.op, lane, op.device, start, end, tuple(terms))
+            at = end
+    if span.end > at:
+        yield span._replace(start=at)
+
+
+def _moved(span: Span, shift: int) -> Span:
+    return span._replace(start=span.start + shift, end=span.end + shift) if shift else span
+
+
+def longer_spans(side: Side, shift: int) -> Iterator[Span]:
+    """Spans that a pair of events brackets, and those whose event says how long they took."""
+    opened: dict[tuple[int, str], Event] = {}
+    for event, device in side.events:
+        point = tracepoints()[event.name]
+        if point.opens and len(opened) < 10_000:
+            opened[event.thread, point.opens.format_map(event.fields)] = event
+        if point.closes:
+            key = event.thread, point.closes.format_map(event.fields)
+            if (begin := opened.pop(key, None)) is not None:
+                lane = Lane(side.role, point.lane or "bql")
+                name = printable(key[1], 60)
+                yield Span(f"{side.role}:{begin.line} {name}", name, lane, device, begin.t + shift, event.t + shift)
