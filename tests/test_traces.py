@@ -207,3 +207,15 @@ def test_no_markup_of_a_log_reaches_a_picture():
     run = traces.run(TRACES / "v-256-1d-r2")
     end = max(span.end for span in run.timeline.spans)
     assert ElementTree.fromstring(timeline_svg(run.timeline, 0, end, lambda span: span.op, title="<b>"))
+
+
+def test_a_scenario_like_a_run_says_where_each_value_is_from(tmp_path, capsys):
+    out = tmp_path / "like.toml"
+    assert main(["scenario", "v-256-2d-r3", "--out", str(out)]) == 0
+    assert "config.json" in capsys.readouterr().out
+    assert main(["simulate", str(out)]) == 0
+    capsys.readouterr()
+    assert main(["scenario", "v-256-2d-r3", "--json"]) == 0
+    facts = {fact["key"]: fact["where"] for fact in json.loads(capsys.readouterr().out)["facts"]}
+    assert facts["guest.memory"].startswith("config.json")
+    assert facts["device.features"].startswith("trace-src.log")

@@ -26,3 +26,16 @@ def trace(args: argparse.Namespace) -> None:
     if args.perfetto:
         traces.save_chrome_trace(args.perfetto, traces.chrome_trace(found.timeline, found.assembled.counters))
     show(found.json() if args.json else None, () if args.json else found.text(), args.json)
+
+
+def scenario(args: argparse.Namespace) -> None:
+    """A scenario like a recorded run, with the line of its files that gave each value."""
+    from vdpa_lab import traces
+    from vdpa_lab.model.scenario_file import save_text
+
+    made, facts = traces.scenario(traces.run(*_paths(args.logs), side=args.side, same_machine=args.same_machine))
+    text = traces.scenario_toml(made, facts)
+    if args.out:
+        save_text(text, args.out)
+    rows = [{"key": fact.key, "where": fact.where} for fact in facts]
+    show({"scenario": made.name, "toml": text, "facts": rows}, text.splitlines(), args.json)

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from vdpa_lab.timeline import Span, Timeline
-from vdpa_lab.traces.chain import Chain, chain, longer_spans
+from vdpa_lab.traces.chain import Chain, StateKey, chain, longer_spans, state_key
 from vdpa_lab.traces.clock import Clock
 from vdpa_lab.traces.counts import Op, kernel_ops, log_ops
+from vdpa_lab.traces.events import Event
 from vdpa_lab.traces.kernel_vdt import KernelLog
 from vdpa_lab.traces.sides import DESTINATION, SOURCE, Side
 from vdpa_lab.traces.tracepoints import tracepoints
@@ -43,7 +44,7 @@ def assemble(sides: Sequence[Side], clock: Clock, kernel: KernelLog | None, retu
     for side in sides:
         shift = to_source[side.role] - epoch
         inside = kernel.of(side.role) if kernel else ()
-        chains[side.role] = chain(side, shift, inside, _awaited(side, marks, return_path))
+        chains[side.role] = chain(side, shift, inside, _awaited(side, marks, return_path), _written(sides, side, clock))
         longer += longer_spans(side, shift)
         ops += log_ops(side.role, side.events, shift, bool(inside))
         ops += kernel_ops(inside, shift)
@@ -66,6 +67,18 @@ def _awaited(side: Side, marks: dict[str, int], return_path: bool) -> frozenset[
     return frozenset(e.line for e, _ in side.events if e.fields.get("checkpoint") == _LAST)
 
 
+def _written(sides: Sequence[Side], side: Side, clock: Clock) -> dict[StateKey, int]:
+    """When the source had written each state, in the destination's clock."""
+    source = next((each for each in sides if each.role == SOURCE), None)
+    if side.role == SOURCE or source is None:
+        return {}
+    return {key: event.t + clock.offset_ns for event, _ in source.events if (key := _saved(event))}
+
+
+def _saved(event: Event) -> StateKey | None:
+    return state_key(event) if event.name == "vmstate_downtime_save" else None
+
+
 def _counters(side: Side, shift: int) -> Counters:
     found: Counters = {}
     for event, _ in side.events:
@@ -85,11 +98,12 @@ def _joined(chains: dict[str, Chain], longer: list[Span], marks: dict[str, int],
     ends = {role: sorted((s.end, i + first[role]) for i, s in enumerate(each.spans)) for role, each in chains.items()}
     for role, each in chains.items():
         other = ends[SOURCE if role == DESTINATION else DESTINATION] if len(chains) == 2 else []
-        for index in each.stream:
+        for index in sorted(each.stream | each.late):
             here = first[role] + index
-            waited[here] = max(
-                waited[here], _last(other, spans[here].start), key=lambda i: spans[i].end if i >= 0 else -1
-            )
+            there = _last(other, spans[here].start)
+            own = waited[here]
+            if there >= 0 and (index in each.late or own < 0 or spans[there].end > spans[own].end):
+                waited[here] = there
     hosts = {_LAST: DESTINATION} if waited_at_end else {}
     mark_spans = {name: _last(ends.get(hosts.get(name) or _host(name), []), t) for name, t in marks.items()}
     return Timeline(tuple(spans + longer), marks, tuple(waited + [-1] * len(longer)), mark_spans)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -14,19 +14,23 @@ from vdpa_lab.traces.kernel_vdt import KernelOp
 from vdpa_lab.traces.sides import Side
 from vdpa_lab.traces.tracepoints import Tracepoint, tracepoints
 
+StateKey = tuple[str, str, int]
 OTHER = "other QEMU work"
+_NEITHER = Tracepoint("", (), frozenset(), OTHER, lane="bql")
 
 
 @dataclass
 class Chain:
-    """Spans under construction: `before[i]` is the span that i followed (-1: none), `stream` those that followed data.
+    """Spans under construction: `before[i]` is the span that i followed (-1: none).
 
-    None has a length of zero, so what a span waited for began strictly before it.
+    `stream`: spans that followed data from the other host; `late`: those that certainly waited for it. None has a
+    length of zero, so what a span waited for began strictly before it.
     """
 
     spans: list[Span] = field(default_factory=list)
     before: list[int] = field(default_factory=list)
     stream: set[int] = field(default_factory=set)
+    late: set[int] = field(default_factory=set)
 
     def add(self, span: Span, before: int) -> int:
         self.spans.append(span)
@@ -34,41 +38,80 @@ class Chain:
         return len(self.spans) - 1
 
 
-def chain(side: Side, shift: int, kernel: Sequence[KernelOp] = (), awaited: frozenset[int] = frozenset()) -> Chain:
+def chain(
+    side: Side,
+    shift: int,
+    kernel: Sequence[KernelOp] = (),
+    awaited: frozenset[int] = frozenset(),
+    written: Mapping[StateKey, int] | None = None,
+) -> Chain:
     """One host's spans, times moved by `shift` ns.
 
     A thread's time from one line to its next is one span, cut by the kernel's operations where they are known.
     Whose it is follows from data/tracepoints.toml: an event written before its work owns the time up to the next
     line, one written after it the time since the last. awaited: lines before which the thread waited for the
-    other host.
+    other host. written: when the other host had written each state, in this host's clock; the stream is in order,
+    so up to then whoever loaded it, or what comes before it, waited.
     """
     made = Chain()
     threads: dict[int, list[tuple[Event, int]]] = defaultdict(list)
     for event, device in side.events:
         threads[event.thread].append((event, device))
     starts = [op.start for op in kernel]
-    cut = bool(kernel)
     for thread in threads.values():
-        last, waited = -1, False
-        for (event, device), (after, after_device) in pairwise(thread):
+        needed = _needed(thread, written or {})
+        last, waited, late = -1, False, False
+        for ((event, device), (after, after_device)), need in zip(pairwise(thread), needed[1:], strict=True):
             first, second = tracepoints()[event.name], tracepoints()[after.name]
             if first.at != "before" and (second.at == "stream" or after.line in awaited):
                 waited = True
                 continue
-            owner = (after, after_device, second) if first.at != "before" and second.at == "after" else (
-                event, device, first)  # fmt: skip
+            if first.at == "before":
+                owner = event, device, first
+            elif second.at == "after":
+                owner = after, after_device, second
+            else:
+                owner = event, device, _NEITHER if first.at or not first.op else first
             inside = kernel[bisect_right(starts, event.t - 1) : bisect_right(starts, after.t - 1)]
-            for span in _cut(_span(side.role, owner, event.t, after.t, cut), inside):
-                last = made.add(_moved(span, shift), last)
+            span = _span(side.role, owner, event.t, after.t, bool(kernel))
+            if need is not None and event.t < need < after.t:
+                pieces = [span._replace(end=need), span._replace(start=need)]
+            else:
+                pieces = list(_cut(span, inside))
+            for piece in pieces:
+                if piece.ns <= 0:
+                    continue
+                last = made.add(_moved(piece, shift), last)
                 if waited:
                     made.stream.add(last)
-                    waited = False
+                if late or piece.start == need:
+                    made.late.add(last)
+                waited = late = False
+            late = late or (need is not None and need >= after.t and after.name == "vmstate_downtime_load")
     return made
+
+
+def state_key(event: Event) -> StateKey | None:
+    """Which state an event of saving or loading is about."""
+    if event.name not in ("vmstate_downtime_save", "vmstate_downtime_load"):
+        return None
+    return event.fields["type"], event.fields["idstr"], event.fields["instance"]
+
+
+def _needed(thread: Sequence[tuple[Event, int]], written: Mapping[StateKey, int]) -> list[int | None]:
+    """Per event: when the state that is loaded next, or by it, had been written."""
+    found: list[int | None] = []
+    need = None
+    for event, _ in reversed(thread):
+        if event.name == "vmstate_downtime_load":
+            need = written.get(state_key(event))
+        found.append(need)
+    return found[::-1]
 
 
 def _span(role: str, owner: tuple[Event, int, Tracepoint], start: int, end: int, cut: bool) -> Span:
     event, device, point = owner
-    op = point.op.format_map(event.fields) if point.op else OTHER
+    op = point.op.format_map(event.fields)
     lane = point.lane or "bql"
     if cut and lane == "kernel":
         op, lane = event.name, "bql"  # the kernel's log tells its part; the rest is QEMU's
@@ -91,6 +134,7 @@ def _cut(span: Span, ops: Sequence[KernelOp]) -> Iterator[Span]:
         start, end = max(op.start, at), min(op.end, span.end)
         if start > at:
             yield span._replace(start=at, end=start)
+            at = start
         if end > start:
             nested = min(sum(each.end - each.start for each in inner), end - start)
             terms = [Term(op.op, 1, end - start - nested)]

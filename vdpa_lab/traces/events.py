@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -10,14 +9,13 @@ from typing import NamedTuple
 #: wall clocks of logs: nothing was traced before 2000, and nothing will be after 2200
 EARLIEST, LATEST = 946_684_800, 7_258_118_400
 SHOWN = 5
-_UNPRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\uffff]|[\u2028-\u202e\u2066-\u2069]")
 
 
 def printable(text: str | bytes, longest: int = 120) -> str:
     """Untrusted text for a person: one line, no control or direction characters, cut to `longest` characters."""
     if isinstance(text, bytes):
         text = text[: 4 * longest].decode("utf-8", "replace")
-    cut = _UNPRINTABLE.sub("?", text[: longest + 1])
+    cut = "".join(letter if letter.isprintable() else "?" for letter in text[: longest + 1])
     return cut if len(cut) <= longest else f"{cut[: longest - 1]}…"
 
 

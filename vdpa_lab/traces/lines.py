@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import stat
 import zlib
@@ -20,51 +19,61 @@ LARGEST = 256 * GIB
 _GZIP = b"\x1f\x8b"
 
 
-def open_bytes(path: str | os.PathLike[str]) -> BinaryIO:
-    """The file's bytes, unpacked where gzip packed them. Raises InputError."""
+def _open(path: str | os.PathLike[str]) -> BinaryIO:
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise InputError(f"{os.fspath(path)!r} is not a regular file: name a log")
-        file = open(path, "rb")  # noqa: SIM115 - the caller closes it
-        packed = file.read(2) == _GZIP
-        file.seek(0)
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{os.fspath(path)!r} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    return gzip.GzipFile(fileobj=file, mode="rb") if packed else file
+        return open(path, "rb")
+    except OSError as error:
+        raise InputError(f"{os.fspath(path)!r} cannot be read: {error.strerror}") from error
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"{os.fspath(path)!r} cannot be read: {error}") from error
 
 
 def head(path: str | os.PathLike[str], size: int = MIB) -> bytes:
-    """The first bytes, at most `size`. Raises InputError."""
-    return next(_chunks(path, size), b"")
+    """The first bytes, unpacked, at most `size`. Raises InputError."""
+    return next(_chunks(path), b"")[:size]
 
 
-def _chunks(path: str | os.PathLike[str], size: int) -> Iterator[bytes]:
+def _unpacked(file: BinaryIO) -> Iterator[bytes]:
+    """The bytes of a file, CHUNK at most at a time, unpacked where gzip packed them; of one cut off what is there."""
+    data = file.read(CHUNK)
+    if not data.startswith(_GZIP):
+        while data:
+            yield data
+            data = file.read(CHUNK)
+        return
+    while data:
+        member = zlib.decompressobj(wbits=31)
+        while data and not member.eof:
+            if out := member.decompress(data, CHUNK):
+                yield out
+            data = member.unconsumed_tail or (member.unused_data if member.eof else file.read(CHUNK))
+        data = data or file.read(CHUNK)
+        if not data.startswith(_GZIP):
+            return  # padding behind the last member
+
+
+def _chunks(path: str | os.PathLike[str]) -> Iterator[bytes]:
     total = 0
-    file = open_bytes(path)
-    try:
-        while chunk := file.read(size):
-            total += len(chunk)
-            if total > LARGEST:
-                raise InputError(
-                    f"{os.fspath(path)!r} holds more than {format_bytes(LARGEST)}: cut it to one migration"
-                )
-            yield chunk
-    except EOFError:
-        return  # a gzip file that was cut off: what is there is there
-    except (OSError, zlib.error) as error:
-        raise InputError(f"{os.fspath(path)!r} cannot be read: {error}") from error
-    finally:
-        file.close()
-        if isinstance(file, gzip.GzipFile) and file.fileobj:
-            file.fileobj.close()
+    with _open(path) as file:
+        try:
+            for chunk in _unpacked(file):
+                total += len(chunk)
+                if total > LARGEST:
+                    most = format_bytes(LARGEST)
+                    raise InputError(f"{os.fspath(path)!r} holds more than {most}: cut it to one migration")
+                yield chunk
+        except (OSError, zlib.error) as error:
+            raise InputError(f"{os.fspath(path)!r} cannot be read: {error}") from error
 
 
 def lines(path: str | os.PathLike[str]) -> Iterator[bytes | None]:
     """Each line without its end; None for one of more than LONGEST_LINE bytes. Raises InputError."""
     rest, dropping = b"", False
-    for chunk in _chunks(path, CHUNK):
+    for chunk in _chunks(path):
         found = (rest + chunk).split(b"\n")
         rest = found.pop()
         if dropping and found:
@@ -80,7 +89,7 @@ def lines(path: str | os.PathLike[str]) -> Iterator[bytes | None]:
 def whole_text(path: str | os.PathLike[str], most: int) -> str:
     """A file of at most `most` bytes as text, bytes that are not UTF-8 replaced. Raises InputError."""
     parts, size = [], 0
-    for chunk in _chunks(path, CHUNK):
+    for chunk in _chunks(path):
         parts.append(chunk)
         size += len(chunk)
         if size > most:

@@ -57,13 +57,19 @@ class TraceRun:
 
     def windows(self) -> dict[str, int]:
         """Length in ns of each window that the logs can answer."""
-        found = {name: window_ns(self.timeline, name) for name in WINDOWS}
+        found = {name: window_ns(self.timeline, name) for name in WINDOWS if not self.disordered(name)}
         return {name: ns for name, ns in found.items() if ns is not None}
+
+    def disordered(self, name: str) -> bool:
+        """Does the window end before it begins? Then lines are missing, or the logs are not of one migration."""
+        return any(each.ns < 0 for each in intervals(self.timeline, WINDOWS[name]))
 
     def window(self, name: str) -> int:
         """Length of one window in ns. Raises InputError that names the marks which the logs lack."""
         if name not in WINDOWS:
             raise InputError(f"no window {name!r}; {nearest(name, WINDOWS)}")
+        if self.disordered(name):
+            raise InputError(f"{self.name}: {name!r} ends before it begins: lines of the logs are missing")
         if (ns := window_ns(self.timeline, name)) is None:
             missing = " and ".join(self.missing(name))
             raise InputError(f"{self.name}: the logs cannot answer {name!r}: they lack {missing}")
@@ -94,6 +100,7 @@ class TraceRun:
             {"device": each.device, "blackout": blackout, "start_ns": each.start_ns, "ns": each.ns}
             for blackout, name in ((1, "svq_switch"), (2, "network_outage"))
             for each in intervals(self.timeline, WINDOWS[name])
+            if each.ns >= 0
         ]
 
     def checkpoints(self) -> list[dict]:
@@ -132,7 +139,7 @@ class TraceRun:
     def json(self) -> dict:
         """The document of `vdpa-lab trace --json`."""
         rows: dict[tuple, int] = {}
-        for window in WINDOWS:
+        for window in self.windows():
             for part in self.breakdown(window):
                 lane = (part.lane.kind, part.lane.side) if part.lane else ("", "")
                 row = (window, part.key, *lane, part.device)

@@ -12,6 +12,7 @@ from vdpa_lab.traces.events import Event, Log
 from vdpa_lab.traces.tracepoints import tracepoints
 
 SOURCE, DESTINATION = "source", "destination"
+_PREFIX = {"src-": SOURCE, "dst-": DESTINATION}
 _UNDONE = {"cancelling", "cancelled", "failed", "failing"}
 
 
@@ -20,7 +21,7 @@ def roles(log: Log) -> set[str]:
     found = set()
     for event in log.events:
         if event.name == "vmstate_downtime_checkpoint":
-            found.add(SOURCE if str(event.fields["checkpoint"]).startswith("src-") else DESTINATION)
+            found |= {role for start, role in _PREFIX.items() if str(event.fields["checkpoint"]).startswith(start)}
         elif event.name in ("vmstate_downtime_save", "savevm_state_setup"):
             found.add(SOURCE)
         elif event.name in ("vmstate_downtime_load", "ram_load_start", "ram_load_complete"):

@@ -26,6 +26,8 @@ def run_text(run: TraceRun) -> Iterator[str]:
     for name, window in WINDOWS.items():
         if name in found:
             yield f"{window.title:32} {format_duration(found[name]):>10}"
+        elif run.disordered(name):
+            yield f"{window.title:32}          –  (it ends before it begins: lines are missing)"
         else:
             yield f"{window.title:32}          –  (not in the logs: {', '.join(run.missing(name))})"
     yield from _downtime(run)
