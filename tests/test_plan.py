@@ -258,3 +258,38 @@ def test_a_knob_turns_the_width():
         one = plan(scenario, ["parallel-mkey"], {"parallel-mkey": {"in_flight": in_flight}})
         assert {each.width for each in one.select(op={"CREATE_MKEY", "DESTROY_MKEY"})} == {in_flight}
     assert catalogue()["parallel-mkey"].in_flight == 31
+
+
+def test_loading_state_under_a_live_map_costs_rebuilds():
+    """Trap 41: an early map that stays is committed again by PAM state, and by the BAR of a graphics card."""
+    scenario = find_scenario("sim-256-1d")
+    for vga, rebuilds in ((False, 1), (True, 2)):
+        guest = replace(scenario.guest, vga=vga, sections=None)
+        one = plan(replace(scenario, guest=guest), ("suspend", "iotlb-batch", "cvq-asid", "early-listener-kept"))
+        commits = one.select(path="load", op="set_map", caller="memory_region_transaction_commit")
+        assert len(commits) == rebuilds
+        whole = max(work["set_map.entry"] for _, work in _rebuilds(one, path="init"))
+        assert all(work["set_map.entry"] == whole for _, work in _rebuilds(one, path="load"))
+    lost = plan(scenario, ("suspend", "iotlb-batch", "cvq-asid", "early-listener"))
+    assert lost.select(path="load", op="set_map") == [], "what the reset took away is not committed"
+
+
+def _rebuilds(one, **wanted):
+    matches = where(op="set_map", **wanted)
+    return [(each, dict(work)) for each, (work, _) in zip(one, account(one), strict=True) if matches(each)]
+
+
+def test_without_suspend_the_device_is_reset_first_and_ring_unmaps_are_cheap():
+    """Trap 43: the reset takes the map down before the rings; with suspension rings leave while all RAM is mapped."""
+    scenario = find_scenario("sim-256-1d")
+    for names, first, asked in ((("suspend",), "SUSPEND", 2), ((), "SET_STATUS", 0)):
+        one = plan(scenario, ("iotlb-batch", "cvq-asid", *names))
+        ops = [each.op for each in one.select(side="source", path="stop") if each.lane.kind == "kernel"]
+        assert ops[0] == first
+        rings = [
+            work.get("set_map.entry", 0) for _, work in _rebuilds(one, path="stop", caller="vhost_vdpa_svq_unmap_rings")
+        ]
+        assert len(rings) == 4
+        assert min(rings) > 100 if names else max(rings) < 16
+        bases = one.select(path="switch", op="GET/SET_VRING_BASE", caller="vhost_vdpa_get_vring_base")
+        assert len(bases) == asked, "without it the base is the guest's used index, which no ioctl asks for"

@@ -209,3 +209,21 @@ def test_what_makes_no_scenario_is_refused(tmp_path):
                                             "set_features dev: 0x550001eea0b0 features: 0x700830000")  # fmt: skip
     with pytest.raises(InputError, match=r"device.features = .* blocks migration.*set_features"):
         traces.scenario(traces.run(written(tmp_path, packed, "src.log")))
+
+
+@pytest.mark.parametrize("side", ["src", "dst"])
+def test_the_end_of_a_removed_section_is_its_last_byte(side):
+    """Trap 42: region_add prints the first byte behind a section, region_del its last: read so, every removal fits."""
+    mapped, removed = set(), 0
+    with gzip.open(TRACES / "v-256-1d-r2" / f"trace-{side}.log.gz", "rt") as file:
+        for line in file:
+            match = re.search(r"listener_region_(add|del) vdpa: \S+ iova (\S+) llend (\S+)", line)
+            if match and match[1] == "add":
+                mapped.add((int(match[2], 16), int(match[3], 16)))
+            elif match:
+                mapped.remove((int(match[2], 16), int(match[3], 16) + 1))
+                removed += 1
+    assert removed >= 9
+    run = traces.run(TRACES / "v-256-1d-r2")
+    made, _ = traces.scenario(run)
+    assert sum(each.size for each in made.guest.sections) == made.guest.memory + 256 * 1024, "RAM and the firmware"

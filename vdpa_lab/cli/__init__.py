@@ -13,7 +13,7 @@ VERBS = {
     "lab": verbs.lab, "list": verbs.list_, "simulate": verbs.simulate_, "plan": verbs.plan_,
     "figures": verbs.figures_, "calibrate": verbs.calibrate, "probe": verbs.probe, "bench": verbs.bench,
     "attribute": many.attribute, "sweep": many.sweep, "fleet": many.fleet,
-    "trace": traces.trace, "scenario": traces.scenario,
+    "trace": traces.trace, "scenario": traces.scenario, "compare": traces.compare,
 }  # fmt: skip
 
 

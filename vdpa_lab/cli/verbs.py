@@ -89,6 +89,11 @@ def figures_(args: argparse.Namespace) -> None:
 
 
 def calibrate(args: argparse.Namespace) -> None:
+    """Prices from published figures, or from recorded runs where such are named."""
+    from vdpa_lab.cli import traces
+
+    if traces.are_runs(args.names):
+        return traces.calibrate_runs(args)
     from vdpa_lab import report
     from vdpa_lab.library import costs_text
     from vdpa_lab.migration.calibrate import calibrate

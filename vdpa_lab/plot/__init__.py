@@ -1,5 +1,6 @@
 """Pictures: data and Axes in, Axes out. The only floor that imports matplotlib, never its global state."""
 
+from vdpa_lab.plot.beside import lanes_figure, windows_figure, write_comparison
 from vdpa_lab.plot.downtime import Bar, bar_of, draw_downtime, draw_legend, duration_words
 from vdpa_lab.plot.files import write_downtime, write_figures
 from vdpa_lab.plot.growth import draw_growth, write_growth
@@ -21,9 +22,12 @@ __all__ = [
     "draw_legend",
     "duration_words",
     "family_of",
+    "lanes_figure",
     "save_figure",
     "swatch_png",
     "timeline_svg",
+    "windows_figure",
+    "write_comparison",
     "write_downtime",
     "write_figures",
     "write_growth",
