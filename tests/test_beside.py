@@ -29,7 +29,7 @@ def runs():
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_and_its_simulation_count_the_same_operations(runs, name):
-    """All kinds equally often; only rebuilds may differ by a two-page ring area whose pages are neighbours by chance."""
+    """All kinds equally often; only rebuilds differ, by a ring area whose two pages are neighbours."""
     rows = compare(runs[name]).count_rows()
     assert {"source_teardown", "destination_setup"} <= {row["window"] for row in rows}
     unlike = [row for row in rows if row["first"] != row["count"]]

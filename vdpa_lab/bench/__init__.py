@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from vdpa_lab.bench.harness import cases_of, row
 from vdpa_lab.words import InputError, nearest
 
-SUBJECTS = ("model", "rings", "svq", "iotlb", "bitmap", "mr", "sweep")
+SUBJECTS = ("model", "rings", "svq", "iotlb", "bitmap", "mr", "sweep", "traces")
 ROUNDS = 15
 
 

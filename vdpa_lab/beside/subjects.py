@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -91,13 +90,11 @@ def _told_apart(found: Sequence[Subject]) -> list[Subject]:
 
 
 def _resolved(name: str) -> Scenario | traces.TraceRun | list[Observation]:
-    shipped = data_dir() / "traces" / name
-    if Path(name).is_dir():
+    folders = {path.name for path in (data_dir() / "traces").iterdir() if path.is_dir()}
+    if Path(name).is_dir() or (name in folders and not Path(name).exists()):
         return traces.run(name)
     if name in scenario_names() or name.endswith(".toml"):
         return find_scenario(name)
-    if "/" not in name and os.sep not in name and name and shipped.is_dir():
-        return traces.run(shipped)
     figures = [figure.name for figure in read_figures()]
     if name in figures:
         rows = [each for each in observations((name,)) if each.reading == AS_PRINTED and each.low is not None]
@@ -106,9 +103,8 @@ def _resolved(name: str) -> Scenario | traces.TraceRun | list[Observation]:
         return rows
     if Path(name).is_file():
         return traces.run(name)
-    recordings = [path.name for path in (data_dir() / "traces").iterdir() if path.is_dir()]
     raise InputError(
-        f"no scenario, recorded run or figure {name!r}; {nearest(name, [*scenario_names(), *figures, *recordings])}"
+        f"no scenario, recorded run or figure {name!r}; {nearest(name, [*scenario_names(), *figures, *folders])}"
     )
 
 

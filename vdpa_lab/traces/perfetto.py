@@ -28,8 +28,11 @@ def chrome_trace(
 
     Works for recorded and simulated timelines. counters: name -> (ns in the timeline, value), such as dirty pages and
     remaining bytes. other: kept in otherData. Times are in us, as the format has them, with the ns as its fraction.
+    They count from the earliest, as Perfetto drops what lies before zero; otherData has the timeline's zero.
     """
     events: list[dict] = []
+    begin = min([0, *(span.start for span in timeline.spans), *timeline.marks.values()])
+    begin = min([begin, *(t for points in (counters or {}).values() for t, _ in points)])
     for side, number in SIDES.items():
         events.append({"ph": "M", "pid": number, "tid": 0, "name": "process_name", "args": {"name": side}})
     rows: dict[tuple[Lane, int], int] = {}
@@ -38,7 +41,7 @@ def chrome_trace(
         row = _row(open_ends.setdefault(span.lane, []), span.start, span.end)
         tid = rows.setdefault((span.lane, row), len(rows) + 1)
         event = {"ph": "X", "pid": SIDES[span.lane.side], "tid": tid, "name": span.op, "cat": span.lane.kind,
-                 "ts": span.start / US, "dur": span.ns / US}  # fmt: skip
+                 "ts": (span.start - begin) / US, "dur": span.ns / US}  # fmt: skip
         args = {"what": span.name} | ({"device": span.device} if span.device != NO_DEVICE else {})
         event["args"] = args | {term.key: term.ns for term in span.terms}
         events.append(event)
@@ -49,16 +52,18 @@ def chrome_trace(
         for each in intervals(timeline, window):
             device = f" {each.device}" if each.device != NO_DEVICE else ""
             events.append({"ph": "X", "pid": SIDES["wire"], "tid": WINDOW_ROWS + number, "name": window.title + device,
-                           "cat": "window", "ts": each.start_ns / US, "dur": each.ns / US})  # fmt: skip
+                           "cat": "window", "ts": (each.start_ns - begin) / US, "dur": each.ns / US})  # fmt: skip
         row = {"ph": "M", "pid": SIDES["wire"], "tid": WINDOW_ROWS + number, "name": "thread_name"}
         events.append({**row, "args": {"name": f"window {name}"}})
     for name, t in timeline.marks.items():
         side = "destination" if name.startswith(("dst-", "start-", "network-up", "vcpus-resumed")) else "source"
-        events.append({"ph": "i", "pid": SIDES[side], "tid": 0, "s": "p", "name": name, "ts": t / US})
+        events.append({"ph": "i", "pid": SIDES[side], "tid": 0, "s": "p", "name": name, "ts": (t - begin) / US})
     for name, points in (counters or {}).items():
         for t, value in points:
-            events.append({"ph": "C", "pid": SIDES["source"], "name": name, "ts": t / US, "args": {"value": value}})
-    return {"traceEvents": events, "displayTimeUnit": "ms", "otherData": dict(other or {})}
+            events.append(
+                {"ph": "C", "pid": SIDES["source"], "name": name, "ts": (t - begin) / US, "args": {"value": value}}
+            )
+    return {"traceEvents": events, "displayTimeUnit": "ms", "otherData": {**(other or {}), "zero_us": -begin / US}}
 
 
 def _row(rows: list[list[int]], start: int, end: int) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vdpa_lab.paths import data_dir
 from vdpa_lab.timeline import Timeline
 from vdpa_lab.traces.assemble import Assembled, assemble
 from vdpa_lab.traces.clock import ONE_HOST, Clock, align
@@ -59,7 +60,7 @@ def run(
     offset_ns: int | None = None,
     return_path: bool | None = None,
 ) -> TraceRun:
-    """A recorded migration from its folder, or from SRC.log [DST.log] and what else was recorded.
+    """A recorded migration from its folder, its name in data/traces, or SRC.log [DST.log] and what else was recorded.
 
     side: source | destination, of a single log that could be of either. same_machine: both logs are of one machine.
     offset_ns: the destination's clock minus the source's. return_path: whether the migration had that capability;
@@ -69,6 +70,8 @@ def run(
         raise InputError("name a folder of a run, or the source's log")
     found = _Found()
     names = [os.fspath(path) for path in paths]
+    if len(names) == 1:
+        names = [_shipped(names[0])]
     if len(names) == 1 and os.path.isdir(names[0]):
         _take_folder(found, names[0])
     else:
@@ -108,6 +111,16 @@ def run(
         sum(each.skipped.count for each in read_logs),
         tuple(found.files),
         tuple(notes),
+    )
+
+
+def _shipped(name: str) -> str:
+    """The folder of a run that comes with the package, if that is what is named."""
+    folder = data_dir() / "traces" / name
+    return (
+        str(folder)
+        if name and os.path.basename(name) == name and not os.path.exists(name) and folder.is_dir()
+        else name
     )
 
 
