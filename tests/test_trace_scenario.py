@@ -227,3 +227,12 @@ def test_the_end_of_a_removed_section_is_its_last_byte(side):
     run = traces.run(TRACES / "v-256-1d-r2")
     made, _ = traces.scenario(run)
     assert sum(each.size for each in made.guest.sections) == made.guest.memory + 256 * 1024, "RAM and the firmware"
+
+
+def test_a_section_that_cannot_be_names_its_line(tmp_path):
+    lines = text_of("v-256-1d-r2").splitlines(keepends=True)
+    at = next(i for i, line in enumerate(lines) if "iova 0x100000 llend" in line)
+    lines[at] = lines[at].replace("llend 0x10000000", "llend 0x10000fff")
+    run = traces.run(written(tmp_path, "".join(lines), "trace-src.log"), side="source")
+    with pytest.raises(InputError, match=rf"line {at + 1} maps what can be no section"):
+        traces.scenario(run)

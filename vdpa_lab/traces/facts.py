@@ -6,11 +6,13 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from vdpa_lab.model.errors import ScenarioError
 from vdpa_lab.model.features import Feature
 from vdpa_lab.model.guest import Section
 from vdpa_lab.traces.events import Event
 from vdpa_lab.traces.sides import Side
 from vdpa_lab.units import GIB
+from vdpa_lab.words import InputError
 
 #: QEMU hw/i386/pc_q35.c: low memory ends at 2 GiB or 0xb0000000, and PCI holes begin behind it
 _LOW_END = 0xB000_0000
@@ -116,7 +118,10 @@ def _sections(events: list[tuple[Event, int]], started: int, device: int) -> lis
         if event.name == "vhost_vdpa_listener_region_add" and its == device and fields["llend"] > fields["gpa"]:
             perm = "ro" if fields["readonly"] else "rw"
             key = fields["gpa"], fields["llend"]
-            mapped[key] = Section(fields["gpa"], fields["llend"] - fields["gpa"], perm), event
+            try:
+                mapped[key] = Section(fields["gpa"], fields["llend"] - fields["gpa"], perm), event
+            except ScenarioError as error:
+                raise InputError(f"line {event.line} maps what can be no section of guest memory: {error}") from error
         elif event.name == "vhost_vdpa_listener_region_del" and its == device:
             mapped.pop((fields["gpa"], fields["llend"] + 1), None)
     return [mapped[key] for key in sorted(mapped)]
