@@ -339,13 +339,13 @@ def test_the_largest_guest_meets_the_target_and_the_next_does_not():
 def test_the_frontier_is_where_precopy_stops_to_converge():
     base = find_scenario("talk")
     small = with_values(base, {"guest.memory": 16 * MIB, "workload.dirty.working_set": 16 * MIB})
-    (row,) = convergence_frontier(small, bandwidths=[100_000], downtime_limits=[20 * MS])
+    (row,) = convergence_frontier(small, bandwidths=[MIB], downtime_limits=[300 * MS])
 
     def converges(rate):
-        chosen = {"migration.max_bandwidth": 100_000, "migration.downtime_limit": 20 * MS, "workload.dirty.rate": rate}
+        chosen = {"migration.max_bandwidth": MIB, "migration.downtime_limit": 300 * MS, "workload.dirty.rate": rate}
         return precopy(with_values(small, chosen)).converged
 
-    assert row["dirty_rate"] == naive.fastest_writer(converges, 60)
+    assert row["dirty_rate"] == naive.fastest_writer(converges, 400)
     assert row["monotone"]
     assert not row["at_limit"]
 
@@ -356,4 +356,6 @@ def test_the_frontier_covers_every_pair_and_unlimited_links():
     assert [(row["max_bandwidth"], row["downtime_limit_ns"]) for row in rows] == [
         (MIB, 0), (MIB, 300 * MS), (None, 0), (None, 300 * MS)
     ]  # fmt: skip
-    assert [row["at_limit"] for row in rows] == [False, False, True, True]
+    assert [row["at_limit"] for row in rows] == [False, False, False, True], (
+        "without a link the thread's own pace counts"
+    )

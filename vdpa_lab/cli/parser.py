@@ -67,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
     toggles(simulated)
     simulated.add_argument("--out", type=Path, metavar="FILE", help="write the run as svg, png, pdf, csv, json, md, …")
     simulated.add_argument("--testbed", metavar="NAME", help="prices of another testbed, or a CSV file")
+    simulated.add_argument("--exact", action="store_true", help="precopy page by page, in the JSON document")
     planned = verb("plan", "the operations of one migration, before they are priced")
     toggles(planned)
     planned.add_argument("--kernel-ops", action="store_true", help="as a kernel log of the real thing")

@@ -58,7 +58,7 @@ def simulate_(args: argparse.Namespace) -> None:
         from vdpa_lab.export import export
 
         export(run, args.out)
-    show(run.json() if args.json else None, () if args.json else report.run_text(run), args.json)
+    show(run.json(args.exact) if args.json else None, () if args.json else report.run_text(run), args.json)
 
 
 def plan_(args: argparse.Namespace) -> None:

@@ -13,6 +13,7 @@ from vdpa_lab.library.calibration import (
 from vdpa_lab.library.citations import Citation, bibliography
 from vdpa_lab.library.features import behaves, shipped, shipped_features
 from vdpa_lab.library.figures import Figure, FigureError, read_figures
+from vdpa_lab.library.precopy_runs import RecordedPrecopy, precopy_runs
 
 __all__ = [
     "BASES",
@@ -21,10 +22,12 @@ __all__ = [
     "Cost",
     "Figure",
     "FigureError",
+    "RecordedPrecopy",
     "behaves",
     "bibliography",
     "costs_text",
     "parse_costs",
+    "precopy_runs",
     "priors",
     "read_calibration",
     "read_figures",

@@ -86,7 +86,7 @@ def _precopy(source: Thread, destination: Thread, scenario: Scenario) -> None:
     t.calling("ram_save_iterate")
     run = precopy(scenario)
     t.step("precopy", "link", (WIRE, run.total_ns))
-    t.step("bitmap sync", "migration", ("bitmap.sync_word", len(run.iterations) * _words(scenario)))
+    t.step("bitmap sync", "migration", ("bitmap.sync_word", run.syncs * _words(scenario)))
     load = destination.fork("precopy").calling("ram_load")
     load.join(source)  # the migration thread, which sends the setup section, is made after the switch
     load.step("load setup section", "bql", (WIRE, scenario.link.latency), mark="dst-load-setup")

@@ -1,25 +1,41 @@
-"""Precopy in rounds: how long it takes and what is left when the source stops. Aggregate, not page-exact.
+"""Precopy as QEMU runs it: windows of 100 ms, slices of 50, an estimate, an exact sync, and the stop.
 
-Each round sends what the round before left dirty; a round's length sets how much the guest dirties meanwhile.
-Source: QEMU migration/migration.c (migration_iteration_run), migration/ram.c.
+Source: QEMU migration/migration.c (migration_iteration_run, migration_update_counters, migration_rate_limit),
+migration/ram.c (ram_save_iterate, migration_trigger_throttle), migration/qemu-file.c.
 """
 
 from __future__ import annotations
 
+import tomllib
 from functools import lru_cache
 from typing import NamedTuple
 
-from vdpa_lab.model import UNSET, Dirty, Scenario
-from vdpa_lab.units import MIB, PAGE_SIZE, SECOND
+from vdpa_lab.library import priors, read_calibration, testbed_names
+from vdpa_lab.migration.precopy_aggregate import AggregateRam, Amounts
+from vdpa_lab.migration.precopy_exact import ExactRam, Layout
+from vdpa_lab.migration.precopy_intervals import IntervalRam
+from vdpa_lab.model import UNSET, Scenario
+from vdpa_lab.paths import data_dir
+from vdpa_lab.units import MS, PAGE_SIZE, SECOND
 
 PAGE_HEADER = 8  # ram.c save_page_header
-ZERO_PAGE = 9  # header and one byte
-MAX_ROUNDS = 200
-DEVICE_STATE = MIB  # an upper bound for the non-iterable state that the last pass carries
+SECTION = 18  # header and footer of a section, and its end-of-section word
+WINDOW = 100 * MS  # migration.c BUFFER_DELAY
+MAX_WAIT = 50 * MS  # ram.c
+STALLED = 12  # syncs without a new low, after which precopy is taken not to converge
+MAX_SYNCS = 20_000
+MAX_POINTS = 2000
+THROTTLE_FIRST, THROTTLE_MORE, THROTTLE_MOST = 0.20, 0.10, 0.99  # options.c cpu-throttle-initial, -increment, max-
+THROTTLE_SHARE, THROTTLE_TIMES = 0.5, 2  # throttle-trigger-threshold; ram.c migration_trigger_throttle
+THROTTLE_SYNC = 5 * SECOND  # cpu-throttle.c CPU_THROTTLE_DIRTY_SYNC_TIMESLICE
+PERIOD = SECOND  # ram.c: rates are looked at when a second has gone by
 
 
 class Iteration(NamedTuple):
-    """One pass: its start in ns, bytes of dirty pages then, bytes sent, pages dirtied meanwhile."""
+    """One pass: its start in ns, bytes of dirty pages then, bytes sent, pages newly dirty at the sync that ends it.
+
+    The last pass is sent with the VM stopped, and finds none.
+    """
 
     start_ns: int
     remaining_bytes: int
@@ -27,44 +43,37 @@ class Iteration(NamedTuple):
     dirty_pages: int
 
 
+class Point(NamedTuple):
+    """An instant: ns, bytes of dirty pages that QEMU knows of, bytes sent so far, the threshold of its decision."""
+
+    ns: int
+    remaining_bytes: int
+    sent_bytes: int
+    threshold_bytes: int
+
+
 class Precopy(NamedTuple):
-    """`converged` False: the downtime limit was never met, and the rest is sent with the VM stopped all the same."""
+    """total_ns: until the VM stops. syncs: bitmap syncs after the first, the one with the VM stopped among them.
+
+    left_pages: sent with the VM stopped, of which left_zero_pages are zeros; transferred_bytes has them. converged
+    False: the downtime limit was never met, and the rest is sent with the VM stopped all the same. throttle: share of
+    time that auto-converge took from the vCPUs in the end. clear_calls: of KVM_CLEAR_DIRTY_LOG (exact only).
+    """
 
     total_ns: int
     iterations: tuple[Iteration, ...]
     transferred_bytes: int
     converged: bool
     left_pages: int
+    left_zero_pages: int
+    syncs: int
+    points: tuple[Point, ...]
+    throttle: float = 0.0
+    clear_calls: int = 0
 
     @property
     def left_bytes(self) -> int:
-        return self.left_pages * (PAGE_SIZE + PAGE_HEADER)
-
-
-def dirtied(dirty: Dirty | None, ns: int) -> int:
-    """Distinct pages that the guest dirties in `ns`: a sequential writer wraps, a random one hits pages again."""
-    if dirty is None or not dirty.rate:
-        return 0
-    writes, pages = dirty.rate * ns / SECOND, dirty.working_set // PAGE_SIZE
-    if dirty.pattern == "sequential":
-        return int(min(writes, pages))
-    if dirty.pattern == "random":
-        return int(pages * (1 - (1 - 1 / pages) ** writes)) if pages > 1 else int(min(writes, 1))
-    hot = max(1, pages // 10)  # the measured runs' "hot": 90 % of writes to 10 % of pages
-    return sum(
-        int(count * (1 - (1 - 1 / count) ** part)) if count > 1 else int(min(part, 1))
-        for count, part in ((hot, 0.9 * writes), (max(1, pages - hot), 0.1 * writes))
-    )
-
-
-def _settings(scenario: Scenario, ns: int) -> tuple[int | None, int]:
-    """Bandwidth limit and downtime limit in force at `ns`."""
-    bandwidth, limit = scenario.migration.max_bandwidth, scenario.migration.downtime_limit
-    for change in scenario.migration.changes:
-        if change.after <= ns:
-            bandwidth = bandwidth if change.max_bandwidth is UNSET else change.max_bandwidth
-            limit = limit if change.downtime_limit is None else change.downtime_limit
-    return bandwidth, limit
+        return (self.left_pages - self.left_zero_pages) * (PAGE_SIZE + PAGE_HEADER) + self.left_zero_pages * 9
 
 
 def wire_ns(size: int, bandwidth: int | None) -> int:
@@ -77,32 +86,170 @@ def page_ns(pages: int, bandwidth: int | None) -> int:
     return wire_ns(pages * (PAGE_SIZE + PAGE_HEADER), bandwidth)
 
 
-def slower(first: int | None, second: int | None) -> int | None:
-    """The lower of two rates; None is no limit."""
-    return min((rate for rate in (first, second) if rate is not None), default=None)
+@lru_cache(maxsize=1)
+def _behind_zeros() -> float:
+    """Share of RAM in use behind the free, zero memory (data/precopy/layout.toml)."""
+    with open(data_dir() / "precopy" / "layout.toml", "rb") as file:
+        return float(tomllib.load(file)["layout"]["behind_zeros"]["value"])
+
+
+def layout(scenario: Scenario) -> Layout:
+    """Where in RAM the zero pages and the working set lie."""
+    pages = scenario.guest.ram // PAGE_SIZE
+    zeros = int(pages * scenario.guest.zero_pages)
+    stop = pages - min(pages - zeros, round(pages * _behind_zeros()))
+    dirty = scenario.workload.dirty
+    written = min(pages, dirty.working_set // PAGE_SIZE) if dirty and dirty.rate else 0
+    return Layout(pages, stop - zeros, stop, max(0, stop - zeros - written), written)
+
+
+def _costs(scenario: Scenario) -> tuple[int, int]:
+    """ns of a normal and of a zero page: the thread's work, or the wire's where that is slower."""
+    known = scenario.testbed in testbed_names() or scenario.testbed.endswith(".csv")
+    prices = read_calibration(scenario.testbed) if known else priors()
+    link = scenario.link.bandwidth
+    normal = max(round(prices["ram.send_page"].value), page_ns(1, link))
+    return normal, max(round(prices["ram.zero_page"].value), wire_ns(PAGE_HEADER + 1, link))
+
+
+class _Clock:
+    """The migration thread: its windows, its decision, and what it has noted down."""
+
+    def __init__(self, scenario: Scenario, ram: Amounts | ExactRam) -> None:
+        self.migration, self.ram = scenario.migration, ram
+        self.now = self.window = self.in_window = self.in_window_flushed = self.sent = self.threshold = 0
+        self.throttle, self.high = 0.0, 0
+        self.last_sync = self.period_start = self.period_sent = self.period_dirty = 0
+        self.points: list[Point] = []
+        self.stride = 1
+
+    def settings(self) -> tuple[int | None, int, int | None]:
+        """Bytes a window may have, the downtime limit, and the ns until they change."""
+        bandwidth, limit, until = self.migration.max_bandwidth, self.migration.downtime_limit, None
+        for change in self.migration.changes:
+            if change.after > self.now:
+                until = change.after - self.now
+                break
+            bandwidth = bandwidth if change.max_bandwidth is UNSET else change.max_bandwidth
+            limit = limit if change.downtime_limit is None else change.downtime_limit
+        # qemu-file.h: a limit of 0 bytes a window is none
+        return (bandwidth * WINDOW // SECOND or None) if bandwidth else None, limit, until
+
+    def run(self, ns: int) -> None:
+        """Time goes by, and the guest runs."""
+        self.ram.write(ns, 1.0 - self.throttle)
+        self.now += ns
+
+    def exceeded(self, room: int | None) -> bool:
+        return room is not None and self.in_window_flushed > room
+
+    def update_counters(self, limit: int) -> None:
+        """migration_update_counters: bandwidth of the window that ended, and the threshold that follows."""
+        spent = self.now - self.window
+        if spent < WINDOW:
+            return
+        available = self.migration.avail_switchover_bandwidth
+        rate = available * spent // SECOND if available else self.in_window
+        self.threshold = rate * limit // spent
+        self.window, self.in_window, self.in_window_flushed = self.now, 0, 0
+        self.note()
+
+    def note(self) -> None:
+        self.points.append(Point(self.now, self.ram.dirty_pages * PAGE_SIZE, self.sent, self.threshold))
+        if len(self.points) > MAX_POINTS:
+            self.points = self.points[::2]
+
+    def sync(self) -> int:
+        """migration_bitmap_sync, and auto-converge's look at the last period."""
+        new = self.ram.sync()
+        self.last_sync = self.now
+        self.period_dirty += new
+        if self.now - self.period_start > PERIOD:
+            sent, dirtied = self.sent - self.period_sent, self.period_dirty * PAGE_SIZE
+            if self.migration.auto_converge and dirtied > sent * THROTTLE_SHARE:
+                self.high += 1
+                if self.high >= THROTTLE_TIMES:
+                    self.high = 0
+                    more = self.throttle + THROTTLE_MORE if self.throttle else THROTTLE_FIRST
+                    self.throttle = min(THROTTLE_MOST, more)
+            self.period_start, self.period_sent, self.period_dirty = self.now, self.sent, 0
+        self.note()
+        return new
+
+    def iterate(self, room: int | None) -> None:
+        """One ram_save_iterate; then, where windows like this one follow, those at once."""
+        full = None if room is None else room - self.in_window_flushed
+        sent = self.ram.send(full, MAX_WAIT)
+        bytes_sent = sent.wire + SECTION
+        self.sent += bytes_sent
+        self.in_window += bytes_sent
+        self.in_window_flushed += bytes_sent
+        self.run(max(1, sent.ns))
+        if self.exceeded(room) and self.in_window == bytes_sent and self.now - self.window < WINDOW:
+            self.skip(sent, bytes_sent)
+
+    def skip(self, sent, bytes_sent: int) -> None:
+        """Whole windows that are like the one just sent, up to a change of settings or a decision."""
+        windows = self.ram.alike(sent)
+        if windows < 2:
+            return
+        limit, until = self.settings()[1:]
+        threshold = max(self.threshold, bytes_sent * limit // WINDOW)
+        windows = min(windows, (self.ram.dirty_pages * PAGE_SIZE - threshold) // (sent.normal * PAGE_SIZE) - 2)
+        if until is not None:
+            windows = min(windows, until // WINDOW - 2)
+        if self.migration.auto_converge and self.throttle:
+            windows = min(windows, (THROTTLE_SYNC - (self.now - self.last_sync)) // WINDOW - 2)
+        if windows > 0:
+            self.ram.skip(windows, sent)
+            self.sent += windows * bytes_sent
+            self.run(windows * WINDOW)
+            self.window += windows * WINDOW
 
 
 @lru_cache(maxsize=256)
-def precopy(scenario: Scenario) -> Precopy:
-    """The passes of this scenario until what is left fits the downtime limit."""
-    pages = scenario.guest.memory // PAGE_SIZE
-    zero = int(pages * scenario.guest.zero_pages)
-    size = (pages - zero) * (PAGE_SIZE + PAGE_HEADER) + zero * ZERO_PAGE
-    now, left, iterations, sent, converged, previous = 0, pages, [], 0, True, None
+def precopy(scenario: Scenario, exact: bool = False) -> Precopy:
+    """Precopy of this scenario until the VM stops, and the pages left then.
+
+    exact: page by page on bitmaps; else by expectation, within a few percent of that and at a small part of the cost.
+    """
+    dirty = scenario.workload.dirty
+    scattered = dirty is not None and dirty.rate and dirty.pattern != "sequential"
+    kind = ExactRam if exact else AggregateRam if scattered else IntervalRam
+    ram = kind(layout(scenario), dirty, *_costs(scenario))
+    clock = _Clock(scenario, ram)
+    ram.sync()
+    clock.note()
+    iterations: list[Iteration] = []
+    start, remaining, sent_before, syncs, best, stalled = 0, ram.dirty_pages * PAGE_SIZE, 0, 0, None, 0
     while True:
-        bandwidth, limit = _settings(scenario, now)
-        rate = slower(bandwidth, scenario.link.bandwidth)
-        budget = None if rate is None else rate * limit // SECOND
-        if iterations and (budget is None or left * PAGE_SIZE <= budget):
-            break
-        pending = any(change.after > now for change in scenario.migration.changes)
-        if len(iterations) >= MAX_ROUNDS or (previous is not None and left >= previous and not pending):
-            converged = False
-            break
-        took = wire_ns(size, rate)
-        fresh = dirtied(scenario.workload.dirty, took)
-        iterations.append(Iteration(now, left * PAGE_SIZE, size, fresh))
-        previous = left if len(iterations) > 1 else None
-        now, sent, left = now + max(took, 1), sent + size, fresh
-        size = left * (PAGE_SIZE + PAGE_HEADER)
-    return Precopy(now, tuple(iterations), sent, converged, left)
+        room, limit, until = clock.settings()
+        if not clock.exceeded(room):
+            pending = ram.dirty_pages * PAGE_SIZE
+            due = clock.throttle and clock.now - clock.last_sync >= THROTTLE_SYNC
+            if pending < clock.threshold or not pending or due:
+                new = clock.sync()
+                syncs += 1
+                iterations.append(Iteration(start, remaining, clock.sent - sent_before, new))
+                pending = remaining = ram.dirty_pages * PAGE_SIZE
+                start, sent_before = clock.now, clock.sent
+                converged = pending <= clock.threshold or (not pending and clock.now > 0)
+                stalled = 0 if best is None or pending < best else stalled + 1
+                best = pending if best is None else min(best, pending)
+                throttling = clock.migration.auto_converge and clock.throttle < THROTTLE_MOST
+                if converged or (until is None and not throttling and stalled >= STALLED) or syncs >= MAX_SYNCS:
+                    break
+            clock.iterate(room)
+        clock.update_counters(limit)
+        if clock.exceeded(room):
+            clock.run(max(0, clock.window + WINDOW - clock.now))
+            clock.update_counters(limit)
+    total = clock.now
+    ram.sync()
+    left = ram.dirty_pages
+    final = ram.send(None, 1 << 62, last_stage=True)
+    iterations.append(Iteration(total, left * PAGE_SIZE, final.wire, 0))
+    return Precopy(
+        total, tuple(iterations), clock.sent + final.wire, converged, left, final.zero, syncs + 1, tuple(clock.points),
+        clock.throttle, getattr(ram, "clear_calls", 0),
+    )  # fmt: skip

@@ -84,9 +84,9 @@ class Run:
 
         return traffic(self, self.scenario.workload.traffic)
 
-    def json(self) -> dict:
-        """The document of `vdpa-lab simulate --json`."""
-        run = precopy(self.scenario)
+    def json(self, exact: bool = False) -> dict:
+        """The document of `vdpa-lab simulate --json`; exact: precopy page by page."""
+        run = precopy(self.scenario, exact)
         rows = []
         for window in WINDOWS:
             totals: dict[tuple, int] = {}
@@ -119,7 +119,10 @@ class Run:
                 "iterations": [each._asdict() for each in run.iterations],
                 "transferred_bytes": run.transferred_bytes,
                 "converged": run.converged,
-                "model": "rounds",
+                "model": "page by page" if exact else "in amounts",
+                "syncs": run.syncs,
+                "left_pages": run.left_pages,
+                "throttle": run.throttle,
             },
             "traffic": self.traffic().json(),
             "counts": {window: self.counts(window) for window in WINDOWS},

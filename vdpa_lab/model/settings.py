@@ -50,8 +50,9 @@ class Change(Record):
 class Migration(Record):
     """Migration parameters, by default QEMU's (migration/options.c).
 
-    max_bandwidth: bytes per second; None = unlimited. downtime_limit: ns. return_path: the capability of that
-    name. changes: in order of time. Raises ScenarioError.
+    max_bandwidth: bytes per second; None = unlimited. downtime_limit: ns. return_path, auto_converge: the
+    capabilities of these names. changes: in order of time. avail_switchover_bandwidth: bytes per second that the
+    decision to stop counts with; None = what the last window had. Raises ScenarioError.
     """
 
     TABLE: ClassVar[str] = "migration"
@@ -65,6 +66,8 @@ class Migration(Record):
     downtime_limit: int = key(_DOWNTIME, 300 * MS)
     return_path: bool = key(flag(), False)
     changes: tuple[Change, ...] = key(records(Change, 1000), (), quiet=True)
+    auto_converge: bool = key(flag(), False, quiet=True)
+    avail_switchover_bandwidth: int | None = key(optional(_BANDWIDTH), None, quiet=True)
 
     def _check(self) -> None:
         times = [change.after for change in self.changes]

@@ -6,6 +6,7 @@ from vdpa_lab.plot.files import write_downtime, write_figures
 from vdpa_lab.plot.growth import draw_growth, write_growth
 from vdpa_lab.plot.ladder import draw_ladder
 from vdpa_lab.plot.lanes import timeline_svg
+from vdpa_lab.plot.precopy import draw_remaining, precopy_figure, whole_figure
 from vdpa_lab.plot.save import save_figure, swatch_png
 from vdpa_lab.plot.screen import DowntimePicture
 from vdpa_lab.plot.style import FAMILIES, Family, family_of
@@ -20,12 +21,15 @@ __all__ = [
     "draw_growth",
     "draw_ladder",
     "draw_legend",
+    "draw_remaining",
     "duration_words",
     "family_of",
     "lanes_figure",
+    "precopy_figure",
     "save_figure",
     "swatch_png",
     "timeline_svg",
+    "whole_figure",
     "windows_figure",
     "write_comparison",
     "write_downtime",

@@ -1,0 +1,195 @@
+"""RAM in precopy as numbers of pages by kind: what the bitmaps come to on average, for sweeps.
+
+Random writers are taken by their expectation; pages go out in the order of kinds, not of addresses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from math import exp
+
+from vdpa_lab.kernels.bitmap_sync import CLEAR_SHIFT
+from vdpa_lab.migration.precopy_exact import HOT_PAGES, HOT_WRITES, Layout, Sent
+from vdpa_lab.model import Dirty
+from vdpa_lab.units import PAGE_SIZE, SECOND
+
+HEADER, ZERO_WIRE = 8, 9  # save_page_header; and one byte for a page of zeros
+FLUSHED_TOGETHER = 32  # whole pages, two entries each of the I/O vector's 64 (qemu-file.c MAX_IOV_SIZE)
+BUFFERED_TOGETHER = 32768 // ZERO_WIRE  # pages of zeros in a buffer (IO_BUF_SIZE)
+CHUNK = 1 << CLEAR_SHIFT
+STILL = -1  # the kind of pages that the workload does not write
+
+
+class _Written:
+    """Pages [first, stop) of the working set, which get `share` of the writes, all alike."""
+
+    def __init__(self, first: int, stop: int, share: float) -> None:
+        self.first, self.stop, self.share = first, stop, share
+
+    @property
+    def pages(self) -> int:
+        return self.stop - self.first
+
+    def touched(self, first: int, stop: int, before: float, writes: float) -> float:
+        """Expected distinct pages of [first, stop) of the working set, by the writes after the first `before`."""
+        if writes <= before or stop <= first:
+            return 0.0
+        return (stop - first) * (1 - exp(-(writes - before) / self.pages))
+
+
+class Amounts:
+    """The send loop where pages of one kind go out together; who they are is for those that inherit."""
+
+    def __init__(self, page_ns: int, zero_ns: int) -> None:
+        self.page_ns, self.zero_ns = page_ns, zero_ns
+
+    dirty_pages: int
+
+    def next_pages(self) -> tuple[int, bool]:
+        """How many pages of one kind come next, and are they zero? Called only while there are some."""
+        raise NotImplementedError
+
+    def take(self, pages: int) -> None:
+        """So many of them are sent."""
+        raise NotImplementedError
+
+    def send(self, room: int | None, most_ns: int, last_stage: bool = False) -> Sent:
+        """ram_save_iterate: up to `room` bytes flushed (None: no rate limit) and `most_ns`, or all there is."""
+        normal = zero = ns = wire = flushed = 0
+        exceeded = room is not None and room < 0
+        while self.dirty_pages and not exceeded and ns <= most_ns:
+            count, zeros = self.next_pages()
+            one, cost, together = (
+                (ZERO_WIRE, self.zero_ns, BUFFERED_TOGETHER)
+                if zeros
+                else (HEADER + PAGE_SIZE, self.page_ns, FLUSHED_TOGETHER)
+            )
+            most = count
+            if cost:
+                most = min(most, (max(0, most_ns - ns) // cost // 64 + 1) * 64 + 1)
+            if room is not None:
+                most = min(most, ((room - flushed) // (one * together) + 1) * together)
+            normal, zero = (normal, zero + most) if zeros else (normal + most, zero)
+            ns, wire, flushed = ns + most * cost, wire + most * one, flushed + most * one
+            exceeded = room is not None and flushed > room
+            self.take(most)
+        return Sent(normal, zero, ns, wire, exceeded)
+
+    def alike(self, sent: Sent) -> int:
+        """How many more windows in which only whole pages went out follow, with nothing else among them."""
+        if sent.zero or not sent.normal or not self.dirty_pages:
+            return 0
+        pages, zeros = self.next_pages()
+        return 0 if zeros else max(0, pages // sent.normal - 1)
+
+    def skip(self, windows: int, sent: Sent) -> None:
+        """So many windows like the one just sent."""
+        self.take(windows * sent.normal)
+
+
+class AggregateRam(Amounts):
+    """The guest's RAM with a random or hot writer. The same calls as `precopy_exact.ExactRam`."""
+
+    def __init__(self, layout: Layout, dirty: Dirty | None, page_ns: int, zero_ns: int) -> None:
+        super().__init__(page_ns, zero_ns)
+        self.layout = layout
+        self.rate = dirty.rate if dirty else 0
+        self.written = _kinds(layout, dirty)
+        used = layout.written_first + layout.written
+        self._queue = [row for row in _first_pass(layout, self.written) if row.pages]
+        self._writes = 0.0
+        self._first_pass, self._sent = True, 0
+        low, high = layout.written_first // CHUNK, -(-used // CHUNK)
+        self._cleared = dict.fromkeys(range(low, high), 0.0)  # chunk -> writes before it was cleared in KVM
+        self._next_chunk = low
+        self._at_sync: dict[int, float] = {}
+
+    @property
+    def dirty_pages(self) -> int:
+        return sum(row.pages for row in self._queue)
+
+    def write(self, ns: int, share: float = 1.0) -> None:
+        """The guest runs for `ns`, its vCPUs for `share` of the time."""
+        self._writes += self.rate * ns / SECOND * share
+
+    def sync(self) -> int:
+        """migration_bitmap_sync: pages newly dirty, the first time none."""
+        if self._first_pass and not self._sent:
+            return 0
+        total = 0
+        for number, each in enumerate(self.written):
+            writes = self._writes * each.share
+            unsent = sum(row.pages for row in self._queue if row.kind == number)
+            fresh = self._fresh(number, each, writes)
+            fresh *= (each.pages - unsent) / each.pages
+            self._at_sync[number] = unsent + fresh
+            if new := round(fresh):
+                self._queue.append(_Pages(number, new, zero=False))
+                total += new
+        self._writes, self._first_pass = 0.0, False
+        return total
+
+    def _fresh(self, number: int, each: _Written, writes: float) -> float:
+        """Distinct pages written since the last sync and after their chunk was cleared."""
+        origin = self.layout.written_first
+        chunks = [
+            (max(each.first, chunk * CHUNK - origin), min(each.stop, (chunk + 1) * CHUNK - origin), before)
+            for chunk, before in self._cleared.items()
+        ]
+        chunks = [row for row in chunks if row[1] > row[0]]
+        if self._first_pass:
+            return sum(each.touched(low, high, before * each.share, writes) for low, high, before in chunks)
+        whole = each.touched(each.first, each.stop, 0.0, writes)
+        unsent = min(1.0, self._at_sync.get(number, 0.0) / each.pages)
+        late = [each.touched(low, high, writes * i / len(chunks), writes) for i, (low, high, _) in enumerate(chunks)]
+        return (1 - unsent) * whole + unsent * sum(late)
+
+    def next_pages(self) -> tuple[int, bool]:
+        row = self._queue[0]
+        pages = row.pages
+        if self._first_pass and self._next_chunk in self._cleared:
+            pages = min(pages, max(1, self._next_chunk * CHUNK - self._sent)) if self._before_chunk() else pages
+        return pages, row.zero
+
+    def take(self, pages: int) -> None:
+        self._queue[0].pages -= pages
+        if not self._queue[0].pages:
+            self._queue.pop(0)
+        self._sent += pages
+        while self._first_pass and self._next_chunk in self._cleared and self._next_chunk * CHUNK < self._sent:
+            self._cleared[self._next_chunk] = self._writes
+            self._next_chunk += 1
+
+    def _before_chunk(self) -> bool:
+        """Is a chunk of the working set still ahead, whose clear ends what is alike?"""
+        return self._next_chunk * CHUNK > self._sent
+
+
+@dataclass
+class _Pages:
+    """Dirty pages of one kind (the number of a `_Written`, or STILL) that go out one after the other."""
+
+    kind: int
+    pages: int
+    zero: bool
+
+
+def _first_pass(layout: Layout, written: list[_Written]) -> Iterator[_Pages]:
+    """All of RAM in send order, cut where kinds change and where the zero pages begin and end."""
+    first, used = layout.written_first, layout.written_first + layout.written
+    kinds = [(number, first + each.first, first + each.stop) for number, each in enumerate(written)]
+    for kind, start, stop in ((STILL, 0, first), *kinds, (STILL, used, layout.pages)):
+        edges = sorted({start, stop, *(at for at in (layout.zero_first, layout.zero_stop) if start < at < stop)})
+        for low, high in pairwise(edges):
+            yield _Pages(kind, high - low, zero=layout.zero_first <= low < layout.zero_stop)
+
+
+def _kinds(layout: Layout, dirty: Dirty | None) -> list[_Written]:
+    if dirty is None or not dirty.rate or not layout.written:
+        return [_Written(0, layout.written, 0.0)] if layout.written else []
+    if dirty.pattern == "hot" and layout.written > 1:
+        hot = max(1, layout.written // HOT_PAGES)
+        return [_Written(0, hot, HOT_WRITES), _Written(hot, layout.written, 1 - HOT_WRITES)]
+    return [_Written(0, layout.written, 1.0)]

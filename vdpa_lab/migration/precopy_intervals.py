@@ -1,0 +1,121 @@
+"""RAM in precopy as stretches of pages: exact for a guest that writes nothing, or page after page.
+
+The same layers as on bitmaps (KVM's log, QEMU's copy of it, what is to be sent), each a short sorted list of stretches.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+from vdpa_lab.kernels.bitmap_sync import CLEAR_SHIFT
+from vdpa_lab.migration.precopy_aggregate import Amounts
+from vdpa_lab.migration.precopy_exact import Layout
+from vdpa_lab.model import Dirty
+from vdpa_lab.units import SECOND
+
+Stretches = list[tuple[int, int]]  # [first, end) of pages, sorted, with gaps between them
+CHUNK = 1 << CLEAR_SHIFT
+
+
+def union(one: Stretches, other: Stretches) -> Stretches:
+    """What is in either."""
+    found: Stretches = []
+    for first, end in sorted([*one, *other]):
+        if found and first <= found[-1][1]:
+            found[-1] = found[-1][0], max(found[-1][1], end)
+        else:
+            found.append((first, end))
+    return found
+
+
+def without(one: Stretches, other: Stretches) -> Stretches:
+    """What is in the first and not in the other."""
+    found: Stretches = []
+    for first, end in one:
+        for low, high in other:
+            if high <= first or end <= low:
+                continue
+            if first < low:
+                found.append((first, low))
+            first = max(first, high)
+            if first >= end:
+                break
+        if first < end:
+            found.append((first, end))
+    return found
+
+
+def within(one: Stretches, first: int, end: int) -> Stretches:
+    """The part of it in [first, end)."""
+    return [(max(low, first), min(high, end)) for low, high in one if low < end and high > first]
+
+
+def size(one: Stretches) -> int:
+    return sum(end - first for first, end in one)
+
+
+class IntervalRam(Amounts):
+    """The guest's RAM with a sequential writer or none. The same calls as `precopy_exact.ExactRam`."""
+
+    def __init__(self, layout: Layout, dirty: Dirty | None, page_ns: int, zero_ns: int) -> None:
+        super().__init__(page_ns, zero_ns)
+        self.layout, self.rate = layout, dirty.rate if dirty else 0
+        whole = [(0, layout.pages)]
+        self.to_send, self.log, self.fetched = whole, whole, []
+        self.zero = [(layout.zero_first, layout.zero_stop)] if layout.zero_stop > layout.zero_first else []
+        self.cursor = 0
+        self.uncleared: set[int] = set()
+        self._written = 0.0
+
+    @property
+    def dirty_pages(self) -> int:
+        return size(self.to_send)
+
+    def write(self, ns: int, share: float = 1.0) -> None:
+        """The guest runs for `ns`, its vCPUs for `share` of the time."""
+        before, self._written = int(self._written), self._written + self.rate * ns / SECOND * share
+        count, pages = int(self._written) - before, self.layout.written
+        if not count or not pages:
+            return
+        first = self.layout.written_first
+        at, end = before % pages, before % pages + count
+        fresh = [(first, first + pages)]
+        if count < pages:
+            fresh = union(
+                [(first + at, first + min(end, pages))], [(first, first + end - pages)] if end > pages else []
+            )
+        self.log, self.zero = union(self.log, fresh), without(self.zero, fresh)
+
+    def sync(self) -> int:
+        """migration_bitmap_sync: pages newly dirty."""
+        self.fetched = self.log
+        before, self.to_send = self.dirty_pages, union(self.to_send, self.fetched)
+        if self.layout.pages % 64:
+            self.log = []
+        else:
+            self.uncleared = set(range(-(-self.layout.pages // CHUNK)))
+        return self.dirty_pages - before
+
+    def next_pages(self) -> tuple[int, bool]:
+        """Pages of one kind that come next in send order, within a chunk that is cleared first; and are they zero?"""
+        at = bisect_right(self.to_send, self.cursor, key=lambda one: one[1])
+        if at == len(self.to_send):
+            at, self.cursor = 0, 0
+        first, end = max(self.cursor, self.to_send[at][0]), self.to_send[at][1]
+        chunk = first // CHUNK
+        end = min(end, (chunk + 1) * CHUNK)
+        if chunk in self.uncleared:
+            self.uncleared.discard(chunk)
+            cleared = within(self.fetched, chunk * CHUNK, (chunk + 1) * CHUNK)
+            self.log, self.fetched = without(self.log, cleared), without(self.fetched, cleared)
+        self.cursor = first
+        for low, high in self.zero:
+            if low <= first < high:
+                return min(end, high) - first, True
+            if first < low < end:
+                end = low
+        return end - first, False
+
+    def take(self, pages: int) -> None:
+        self.to_send = without(self.to_send, [(self.cursor, self.cursor + pages)])
+        self.cursor += pages
