@@ -12,9 +12,10 @@ from naive_precopy import NaiveRam
 
 from vdpa_lab.library import precopy_runs
 from vdpa_lab.migration import precopy_exact, simulate
-from vdpa_lab.migration.precopy import MAX_WAIT, PAGE_HEADER, WINDOW, layout, page_ns, precopy, wire_ns
+from vdpa_lab.migration.precopy import MAX_WAIT, WINDOW, precopy
 from vdpa_lab.migration.precopy_aggregate import AggregateRam
-from vdpa_lab.migration.precopy_exact import ExactRam, Layout
+from vdpa_lab.migration.precopy_exact import ExactRam
+from vdpa_lab.migration.precopy_layout import PAGE_HEADER, Layout, layout, page_ns, wire_ns
 from vdpa_lab.model import Change, Dirty, Guest, Link, Migration, Scenario, Traffic, Workload, find_scenario
 from vdpa_lab.plot import precopy_figure, whole_figure
 from vdpa_lab.units import GIB, MIB, MS, PAGE_SIZE, SECOND, TIB
@@ -325,8 +326,8 @@ def test_the_picture_of_a_whole_migration_has_one_time_axis():
     run = simulate(one)
     figure = whole_figure(run)
     assert [ax.get_ylabel() for ax in figure.axes[:3]] == ["remaining, MiB", "delivered, 1000/s", "latency, µs"]
-    limits = {ax.get_xlim() for ax in figure.axes}
-    assert limits == {(0, pytest.approx(max(run.timeline.marks.values()) / SECOND))}
+    (limits,) = {ax.get_xlim() for ax in figure.axes}
+    assert limits == pytest.approx((0, max(run.timeline.marks.values()) / SECOND))
     before = [line for line in figure.axes[1].lines if line.get_label() == "RX"]
     assert before, "the legend names each direction once"
     assert max(line.get_ydata()[0] for line in figure.axes[1].lines) == pytest.approx(2.0), (

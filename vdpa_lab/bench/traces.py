@@ -21,15 +21,16 @@ OTHER = (
 def cases(library: object, quick: bool) -> Iterator[Case]:
     """A recorded log again and again; there is nothing to compare with."""
     lines = gzip.decompress((data_dir() / "traces" / RUN / "trace-src.log.gz").read_bytes()).splitlines(keepends=True)
-    with tempfile.TemporaryDirectory() as folder:
-        for size in (MIB,) if quick else (4 * MIB, 32 * MIB):
-            for kind, others in (("every line of interest", 0), ("one line in ten of interest", 9)):
-                text = b"".join(line + OTHER * others for line in lines)
-                data = text * (size // len(text) + 1)
-                for name, packed in (("log", data), ("log.gz", gzip.compress(data, 1))):
-                    path = Path(folder) / name
-                    path.write_bytes(packed)
-                    yield Case(
-                        f"read {name}, {kind}", f"{size // MIB} MiB", len(data), len(data),
-                        {OURS: lambda path=path: len(read(path).events)},
-                    )  # fmt: skip
+    folder = tempfile.TemporaryDirectory()  # lives as long as the cases do
+    for size in (MIB,) if quick else (4 * MIB, 32 * MIB):
+        for kind, others in (("every line of interest", 0), ("one line in ten of interest", 9)):
+            text = b"".join(line + OTHER * others for line in lines)
+            data = text * (size // len(text) + 1)
+            for form, packed in (("log", data), ("log.gz", gzip.compress(data, 1))):
+                path = Path(folder.name) / f"{size}-{others}.{form}"
+                path.write_bytes(packed)
+
+                def events(path: Path = path, kept: object = folder) -> int:
+                    return len(read(path).events)
+
+                yield Case(f"read {form}, {kind}", f"{size // MIB} MiB", len(data), len(data), {OURS: events})

@@ -12,7 +12,8 @@ from functools import lru_cache
 from vdpa_lab.migration import vhost
 from vdpa_lab.migration.builder import Thread
 from vdpa_lab.migration.plan import Plan, Step
-from vdpa_lab.migration.precopy import precopy, wire_ns
+from vdpa_lab.migration.precopy import precopy
+from vdpa_lab.migration.precopy_layout import wire_ns
 from vdpa_lab.model import Scenario
 from vdpa_lab.units import PAGE_SIZE
 

@@ -6,19 +6,16 @@ migration/ram.c (ram_save_iterate, migration_trigger_throttle), migration/qemu-f
 
 from __future__ import annotations
 
-import tomllib
 from functools import lru_cache
 from typing import NamedTuple
 
-from vdpa_lab.library import priors, read_calibration, testbed_names
 from vdpa_lab.migration.precopy_aggregate import AggregateRam, Amounts
-from vdpa_lab.migration.precopy_exact import ExactRam, Layout
+from vdpa_lab.migration.precopy_exact import ExactRam
 from vdpa_lab.migration.precopy_intervals import IntervalRam
+from vdpa_lab.migration.precopy_layout import PAGE_HEADER, ZERO_WIRE, layout, page_costs
 from vdpa_lab.model import UNSET, Scenario
-from vdpa_lab.paths import data_dir
 from vdpa_lab.units import MS, PAGE_SIZE, SECOND
 
-PAGE_HEADER = 8  # ram.c save_page_header
 SECTION = 18  # header and footer of a section, and its end-of-section word
 WINDOW = 100 * MS  # migration.c BUFFER_DELAY
 MAX_WAIT = 50 * MS  # ram.c
@@ -73,43 +70,7 @@ class Precopy(NamedTuple):
 
     @property
     def left_bytes(self) -> int:
-        return (self.left_pages - self.left_zero_pages) * (PAGE_SIZE + PAGE_HEADER) + self.left_zero_pages * 9
-
-
-def wire_ns(size: int, bandwidth: int | None) -> int:
-    """Time on the wire of `size` bytes."""
-    return 0 if bandwidth is None else -(-size * SECOND // bandwidth)
-
-
-def page_ns(pages: int, bandwidth: int | None) -> int:
-    """Time on the wire of whole pages with their headers."""
-    return wire_ns(pages * (PAGE_SIZE + PAGE_HEADER), bandwidth)
-
-
-@lru_cache(maxsize=1)
-def _behind_zeros() -> float:
-    """Share of RAM in use behind the free, zero memory (data/precopy/layout.toml)."""
-    with open(data_dir() / "precopy" / "layout.toml", "rb") as file:
-        return float(tomllib.load(file)["layout"]["behind_zeros"]["value"])
-
-
-def layout(scenario: Scenario) -> Layout:
-    """Where in RAM the zero pages and the working set lie."""
-    pages = scenario.guest.ram // PAGE_SIZE
-    zeros = int(pages * scenario.guest.zero_pages)
-    stop = pages - min(pages - zeros, round(pages * _behind_zeros()))
-    dirty = scenario.workload.dirty
-    written = min(pages, dirty.working_set // PAGE_SIZE) if dirty and dirty.rate else 0
-    return Layout(pages, stop - zeros, stop, max(0, stop - zeros - written), written)
-
-
-def _costs(scenario: Scenario) -> tuple[int, int]:
-    """ns of a normal and of a zero page: the thread's work, or the wire's where that is slower."""
-    known = scenario.testbed in testbed_names() or scenario.testbed.endswith(".csv")
-    prices = read_calibration(scenario.testbed) if known else priors()
-    link = scenario.link.bandwidth
-    normal = max(round(prices["ram.send_page"].value), page_ns(1, link))
-    return normal, max(round(prices["ram.zero_page"].value), wire_ns(PAGE_HEADER + 1, link))
+        return (self.left_pages - self.left_zero_pages) * (PAGE_SIZE + PAGE_HEADER) + self.left_zero_pages * ZERO_WIRE
 
 
 class _Clock:
@@ -216,7 +177,7 @@ def precopy(scenario: Scenario, exact: bool = False) -> Precopy:
     dirty = scenario.workload.dirty
     scattered = dirty is not None and dirty.rate and dirty.pattern != "sequential"
     kind = ExactRam if exact else AggregateRam if scattered else IntervalRam
-    ram = kind(layout(scenario), dirty, *_costs(scenario))
+    ram = kind(layout(scenario), dirty, *page_costs(scenario))
     clock = _Clock(scenario, ram)
     ram.sync()
     clock.note()

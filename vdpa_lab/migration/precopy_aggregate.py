@@ -11,11 +11,11 @@ from itertools import pairwise
 from math import exp
 
 from vdpa_lab.kernels.bitmap_sync import CLEAR_SHIFT
-from vdpa_lab.migration.precopy_exact import HOT_PAGES, HOT_WRITES, Layout, Sent
+from vdpa_lab.migration.precopy_exact import HOT_PAGES, HOT_WRITES, Sent
+from vdpa_lab.migration.precopy_layout import PAGE_HEADER, ZERO_WIRE, Layout
 from vdpa_lab.model import Dirty
 from vdpa_lab.units import PAGE_SIZE, SECOND
 
-HEADER, ZERO_WIRE = 8, 9  # save_page_header; and one byte for a page of zeros
 FLUSHED_TOGETHER = 32  # whole pages, two entries each of the I/O vector's 64 (qemu-file.c MAX_IOV_SIZE)
 BUFFERED_TOGETHER = 32768 // ZERO_WIRE  # pages of zeros in a buffer (IO_BUF_SIZE)
 CHUNK = 1 << CLEAR_SHIFT
@@ -64,7 +64,7 @@ class Amounts:
             one, cost, together = (
                 (ZERO_WIRE, self.zero_ns, BUFFERED_TOGETHER)
                 if zeros
-                else (HEADER + PAGE_SIZE, self.page_ns, FLUSHED_TOGETHER)
+                else (PAGE_HEADER + PAGE_SIZE, self.page_ns, FLUSHED_TOGETHER)
             )
             most = count
             if cost:

@@ -11,22 +11,13 @@ from vdpa_lab.kernels import bitmap, bitmap_writers
 from vdpa_lab.kernels import precopy as kernels
 from vdpa_lab.kernels.bitmap_sync import CLEAR_SHIFT
 from vdpa_lab.machine.dirty import DirtyBitmap
+from vdpa_lab.migration.precopy_layout import Layout
 from vdpa_lab.model import Dirty
 from vdpa_lab.units import SECOND
 
 BATCH = 1 << 16
 HOT_PAGES, HOT_WRITES = 10, 0.9  # "hot": 90 % of writes go to a tenth of the pages
 SEED = 1
-
-
-class Layout(NamedTuple):
-    """Pages of RAM in send order: in use, then zero, then in use again; the working set ends where the zeros begin."""
-
-    pages: int
-    zero_first: int
-    zero_stop: int
-    written_first: int
-    written: int
 
 
 class Sent(NamedTuple):

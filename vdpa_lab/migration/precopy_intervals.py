@@ -9,7 +9,7 @@ from bisect import bisect_right
 
 from vdpa_lab.kernels.bitmap_sync import CLEAR_SHIFT
 from vdpa_lab.migration.precopy_aggregate import Amounts
-from vdpa_lab.migration.precopy_exact import Layout
+from vdpa_lab.migration.precopy_layout import Layout
 from vdpa_lab.model import Dirty
 from vdpa_lab.units import SECOND
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from vdpa_lab.migration.builder import beside, more
-from vdpa_lab.migration.optimization import Optimization, knob
+from vdpa_lab.migration.optimization import SIM_PRESETS, Optimization, knob
 from vdpa_lab.migration.plan import Plan
-from vdpa_lab.migration.precopy import page_ns
+from vdpa_lab.migration.precopy_layout import page_ns
 from vdpa_lab.model import Scenario
 
 
@@ -35,8 +35,8 @@ class SuspendOnly(Optimization):
     removes: ClassVar = ("*",)
     adds: ClassVar = ("*",)
     slower: ClassVar = {
+        **dict.fromkeys(SIM_PRESETS, "receive buffers to send, with little saved on a device without firmware"),
         "tatulea2024": "the device is asked for each ring's position, which QEMU knows of shadow rings",
-        "sim-256-1d-q10": "a thousand receive buffers to send, with nothing saved on a device without firmware",
     }
     buffer_pages: int = knob(1, low=1, high=17, unit="pages a receive buffer")
 
