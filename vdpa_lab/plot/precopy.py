@@ -116,7 +116,8 @@ def _draw_periods(rate: Axes, latency: Axes, run: Run, bounds: dict[str, tuple[i
             if stop <= start or not periods:
                 continue
             offered, got = (sum(getattr(each, what) for each in periods) for what in ("offered", "delivered"))
-            offered += sum(each.withheld for each in periods)
+            if name.startswith("blackout"):  # a stalled vCPU sends nothing, and what is not sent is not offered
+                offered += sum(each.withheld for each in periods)
             asked = getattr(load, f"{direction}_pps") * run.scenario.device.count
             share = got / offered if offered else 0.0
             span = np.array([start, stop]) / SECOND
