@@ -11,6 +11,9 @@ from browser import CHROMIUM_FLAGS, JupyterLab, LabPage, find_chromium
 CHECKOUT = Path(__file__).resolve().parents[1]
 IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
 
+# A dashboard keeps its session beside the notebook; a test that wants that says so.
+os.environ["VDPA_LAB_AUTOSAVE"] = "off"
+
 # Compiling on first use would break any deadline; in CI a run fails only for what the change did.
 hypothesis.settings.register_profile("vdpa_lab", deadline=None, derandomize=IN_CI)
 hypothesis.settings.load_profile("vdpa_lab")

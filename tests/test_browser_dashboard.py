@@ -126,7 +126,9 @@ def test_every_tab_shows_its_view(start, tmp_path):
         ("Timeline", "Source kernel 0"),
         ("Plan", "vhost_vdpa_listener_region_add"),
         ("Memory", "passthrough, IOVA = GPA"),
+        ("Precopy", "bitmap syncs"),
         ("Traffic", "Longest gap"),
+        ("Beside", "Choose a recorded migration"),
         ("Sources", "Share of outage"),
     ):
         page.get_by_role("tab", name=title, exact=True).click()

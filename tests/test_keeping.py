@@ -13,7 +13,9 @@ from vdpa_lab.cli import main
 from vdpa_lab.export import FORMATS, export
 from vdpa_lab.migration import simulate
 from vdpa_lab.model import find_scenario, read_scenario
+from vdpa_lab.ui import dashboard as dashboards
 from vdpa_lab.ui import session_file
+from vdpa_lab.ui import state as states
 from vdpa_lab.ui.dashboard import Dashboard
 from vdpa_lab.ui.history import MOST, History, Moment
 from vdpa_lab.ui.keeping import Keeping
@@ -205,12 +207,12 @@ def test_another_form_is_refused(tmp_path, capsys):
 def lab(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shown = Dashboard(LabState(find_scenario("talk")))
-    shown.views.tab.selected_index = 7
+    shown.views.tab.selected_index = len(shown.views.views)
     return shown
 
 
 def test_the_page_saves_opens_and_exports(lab, tmp_path):
-    keeping = lab.views.views[6]
+    keeping = lab.views.views[-1]
     assert isinstance(keeping, Keeping)
     keeping.notes.value = "first idea"
     token = keeping.token.value
@@ -230,7 +232,7 @@ def test_the_page_saves_opens_and_exports(lab, tmp_path):
 
 @pytest.mark.parametrize("name", ["", "../x", ".hidden", "a/b"])
 def test_a_file_stays_beside_the_notebook(lab, tmp_path, name):
-    keeping = lab.views.views[6]
+    keeping = lab.views.views[-1]
     keeping.name.value = name
     for button in keeping.buttons.values():
         button.click()
@@ -240,7 +242,7 @@ def test_a_file_stays_beside_the_notebook(lab, tmp_path, name):
 
 
 def test_a_session_that_is_not_there_is_said(lab):
-    lab.views.views[6].buttons["Open session"].click()
+    lab.views.views[-1].buttons["Open session"].click()
     assert "there is no talk.session.json" in lab.results.status.value
 
 
@@ -253,3 +255,52 @@ def test_undo_and_redo_are_greyed_when_there_is_nothing(lab):
     buttons["Undo"].click()
     assert buttons["Undo"].disabled
     assert not buttons["Redo"].disabled
+
+
+# ----------------------------------------------------------------------------------------------------------- autosave
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    """A function that opens a dashboard as a fresh kernel would, over one folder."""
+    monkeypatch.setenv("VDPA_LAB_AUTOSAVE", str(tmp_path))
+
+    def fresh(name="sim-256-1d"):
+        monkeypatch.setattr(states, "_SESSIONS", {})
+        monkeypatch.setattr(dashboards, "_OPEN", {})
+        return dashboards.open_dashboard(name)
+
+    return fresh
+
+
+def test_a_restarted_kernel_loses_nothing(kept, tmp_path):
+    first = kept()
+    assert list(tmp_path.iterdir()) == [], "nothing was done yet"
+    first.state.edit("memory", "512MiB")
+    first.state.set_toggle("early-listener", False)
+    first.state.notes = "half the memory"
+    again = kept()
+    assert again.state is not first.state
+    assert again.state.moment() == first.state.moment()
+    assert again.state.notes == "half the memory"
+    assert "as you left it" in again.results.status.value
+    again.state.undo()
+    assert "early-listener" in again.state.on
+    assert [path.name for path in tmp_path.iterdir()] == ["sim-256-1d.autosave.json"]
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[" * 5000, '{"format": "vdpa_lab session", "moment": {}}'])
+def test_a_broken_file_is_put_aside(kept, tmp_path, text):
+    (tmp_path / "sim-256-1d.autosave.json").write_text(text)
+    shown = kept()
+    assert "put aside as sim-256-1d.autosave.broken.json" in shown.results.status.value
+    assert (tmp_path / "sim-256-1d.autosave.broken.json").read_text() == text
+    shown.state.edit("memory", "512MiB")
+    assert read_session((tmp_path / "sim-256-1d.autosave.json").read_text(), "x")[0] == shown.state.moment()
+
+
+def test_a_folder_that_cannot_be_written_is_said(kept, tmp_path, monkeypatch):
+    monkeypatch.setenv("VDPA_LAB_AUTOSAVE", str(tmp_path / "absent"))
+    shown = kept()
+    shown.state.edit("memory", "512MiB")
+    assert "not kept" in shown.state.error

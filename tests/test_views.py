@@ -2,17 +2,20 @@
 
 import os
 import re
+from dataclasses import replace
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
+from conftest import CHECKOUT
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vdpa_lab.migration import plan, simulate
 from vdpa_lab.migration.show import plan_diff
-from vdpa_lab.model import find_scenario
+from vdpa_lab.model import Workload, find_scenario
 from vdpa_lab.plot import lanes, timeline_svg
 from vdpa_lab.timeline import Lane, Span, Term, Timeline
 from vdpa_lab.ui import traffic_texts, view_texts
@@ -166,7 +169,7 @@ def test_memory_shows_both_maps(lab):
 
 
 def test_sources_add_up_and_are_escaped(lab):
-    html = page(lab, 5)
+    html = page(lab, 7)
     shares = [float(share) for share in re.findall(r"<td>([\d.]+)%</td>", html)]
     assert sum(shares) == pytest.approx(100, abs=1)
     assert shares == sorted(shares, reverse=True)
@@ -187,7 +190,7 @@ def finished(view):
 
 
 def test_shares_of_the_saving_are_worked_out_in_a_process(lab):
-    worth = lab.views.views[5]
+    worth = lab.views.views[-2]
     worth.start.click()
     assert worth.start.disabled
     assert not worth.stop.disabled
@@ -200,7 +203,7 @@ def test_shares_of_the_saving_are_worked_out_in_a_process(lab):
 
 
 def test_a_cancelled_job_tells_nothing(lab):
-    worth = lab.views.views[5]
+    worth = lab.views.views[-2]
     worth.start.click()
     job = worth.job
     worth.stop.click()
@@ -228,7 +231,7 @@ def test_a_worker_that_dies_is_said():
 
 
 def test_traffic_says_what_was_lost_and_why(lab):
-    text = Words(page(lab, 4)).text
+    text = Words(page(lab, 5)).text
     assert "source-dead" in text
     assert "rx 0.0" in text
     assert "tx 1.1" in text
@@ -239,3 +242,80 @@ def test_traffic_says_what_was_lost_and_why(lab):
 def test_no_traffic_says_how_to_have_some():
     ran = simulate(find_scenario("liu2023"))
     assert "no guest traffic" in traffic_texts.traffic(ran.traffic().json())
+
+
+# ------------------------------------------------------------------------------------------- precopy, beside, workloads
+
+
+def view(lab, title):
+    number = next(i for i, each in enumerate(lab.views.views) if each.title == title)
+    lab.views.tab.selected_index = number + 1
+    return lab.views.views[number]
+
+
+def test_precopy_has_controls_of_its_own_and_says_when_it_does_not_end(lab):
+    shown = view(lab, "Precopy")
+    assert set(shown.fields) >= {"bandwidth", "limit", "pattern", "dirty_rate", "working_set", "auto_converge"}
+    assert "does not converge" not in shown.page.value
+    shown.fields["memory" if "memory" in shown.fields else "bandwidth"].value = "64MiB/s"
+    shown.fields["working_set"].value = "8GiB"
+    shown.fields["dirty_rate"].value = "100000"
+    assert lab.state.scenario.workload.dirty.rate == 100_000
+    assert lab.state.scenario.migration.max_bandwidth == 64 * 2**20
+    assert "does not converge" in shown.page.value
+    assert "<svg" in shown.page.value
+    shown.fields["dirty_rate"].value = "many"
+    assert "'many' is not a whole number" in lab.state.error
+    lab.state.undo()
+    shown.span.value = 2
+    assert shown.page.value.count("<svg") == 1
+
+
+def test_traffic_is_edited_where_there_was_none():
+    scenario = find_scenario("sim-128-1d")
+    lab = Dashboard(LabState(replace(scenario, workload=Workload())))
+    shown = view(lab, "Traffic")
+    assert "no guest traffic" in shown.page.value
+    shown.fields["rx_pps"].value = "500"
+    assert lab.state.scenario.workload.traffic.rx_pps == 500
+    assert "Longest gap" in shown.page.value
+    assert lab.failures == []
+
+
+def test_a_recording_and_a_figure_lie_beside_the_run(lab):
+    shown = view(lab, "Beside")
+    assert "Choose a recorded migration" in shown.page.value
+    shown.chosen.value = "v-256-1d-r2"
+    text = Words(shown.page.value).text
+    assert "v-256-1d-r2 (recorded) 133 ms" in text
+    assert "the largest difference is" in text
+    assert shown.page.value.count("<svg") == 2, "bars, and lanes"
+    shown.chosen.value = "V14"
+    assert "V14 After (published)" in Words(shown.page.value).text
+
+
+def uploaded(name, content):
+    return {"name": name, "type": "", "size": len(content), "content": memoryview(content), "last_modified": datetime.now(UTC)}
+
+
+def test_uploaded_logs_are_read_and_untrusted(lab):
+    shown = view(lab, "Beside")
+    folder = CHECKOUT / "data" / "traces" / "v-128-1d-r1"
+    files = [uploaded(f"../{name}<b>", (folder / name).read_bytes())
+             for name in ("trace-src.log.gz", "trace-dst.log.gz", "config.json")]  # fmt: skip
+    shown.upload.value = tuple(files)
+    assert "Yours: " in shown.chosen.label
+    assert "recorded" in Words(shown.page.value).text
+    assert "<b>" not in shown.page.value
+    assert lab.failures == []
+
+
+def test_an_upload_that_is_no_log_is_refused_in_words():
+    lab = Dashboard(LabState(find_scenario("sim-128-1d")))
+    shown = view(lab, "Beside")
+    shown.upload.value = (uploaded("x.txt", b"hello <script>alert(1)</script>"),)
+    assert "no log that can be read" in Words(lab.results.status.value).text
+    assert "<script" not in lab.results.status.value
+    shown.upload.value = tuple(uploaded(f"{n}", b"x") for n in range(9))
+    assert "at most 8 files" in lab.results.status.value
+    assert len(lab.failures) == 2

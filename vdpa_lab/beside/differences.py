@@ -100,6 +100,29 @@ class Comparison:
                 ]  # fmt: skip
         return rows
 
+    def words(self) -> Iterator[str]:
+        """Residuals: a sentence a quantity and subject."""
+        for row in self.window_rows():
+            if row["ratio"] is None:
+                continue
+            name, low, high = row["quantity"], row["low_ns"], row["high_ns"]
+            title = WINDOWS[name].title if name in WINDOWS else name
+            reference = next(each for each in self.subjects if name in each.values)
+            ours = reference.values[name].ns
+            theirs = format_duration(low) if low == high else f"{format_duration(low)} to {format_duration(high)}"
+            bound = min(max(ours, low), high)
+            off = (
+                "as much" if bound == ours else f"{abs(ours - bound) / bound:.0%} {'more' if ours > bound else 'less'}"
+            )
+            said = f"{title}: {reference.title} says {format_duration(ours)}, {row['subject']} {theirs}: {off}"
+            largest = next(
+                (p for p in self.part_rows("lane") if (p["window"], p["subject"]) == (name, row["subject"])), None
+            )
+            if largest and bound != ours:
+                gap = format_duration(abs(largest["difference_ns"]))
+                said += f"; the largest difference is {largest['lane']}, {gap}"
+            yield said
+
     def json(self) -> dict:
         """The document of `vdpa-lab compare --json`."""
         return {

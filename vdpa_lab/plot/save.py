@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from functools import cache
+from html import escape
 from pathlib import Path
 
 import matplotlib
@@ -39,6 +40,16 @@ def save_figure(figure: Figure, path: str | Path, *, title: str = "", descriptio
     with matplotlib.rc_context(STABLE):
         figure.savefig(path, format=form, dpi=dpi, facecolor="white", metadata=_metadata(form, title, description))
     return path
+
+
+def svg_of(figure: Figure, title: str) -> str:
+    """The figure as an SVG element for a page: white, as wide as there is room, named for who cannot see it."""
+    out = io.StringIO()
+    with matplotlib.rc_context(STABLE):
+        figure.savefig(out, format="svg", facecolor="white", metadata=_metadata("svg", title, ""))
+    text = out.getvalue()
+    element = text[text.index("<svg") :]
+    return element.replace("<svg ", f'<svg role="img" aria-label="{escape(title)}" ', 1)
 
 
 def screen_png(figure: Figure, scale: float) -> bytes:

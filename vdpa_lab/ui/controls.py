@@ -101,7 +101,7 @@ class Controls:
 
     def __init__(self, state: LabState, guarded: Guarded):
         self.state = state
-        self.fields = {name: self._field(field, guarded) for name, field in FIELDS.items()}
+        self.fields = field_controls(state, guarded, "scenario")
         self.choices = Choices(state, guarded)
         self.rows = {name: ToggleRow(each, state, guarded) for name, each in catalogue().items()}
         children = [
@@ -116,26 +116,10 @@ class Controls:
 
     def show(self) -> None:
         """Bring every control up to date with the state."""
-        for name, control in self.fields.items():
-            control.value = FIELDS[name].text(self.state.scenario)
+        show_fields(self.fields, self.state)
         self.choices.show()
         for name, why in self.state.reasons().items():
             self.rows[name].show(why)
-
-    def _field(self, field: Field, guarded: Guarded) -> widgets.Widget:
-        value, kind, more = field.text(self.state.scenario), widgets.Combobox, {"continuous_update": False}
-        if field.closed:
-            kind, more = widgets.Dropdown, {}
-        control = kind(
-            value=value,
-            options=field.options,
-            description=field.title,
-            layout={"width": "auto"},
-            style={"description_width": "88px"},
-            **more,
-        )
-        control.observe(guarded(lambda change: self.state.edit(field.name, change["new"])), "value")
-        return control
 
     def _list(self) -> widgets.VBox:
         """Rows by layer; first those of the scenario's ladder, in its order."""
@@ -149,6 +133,33 @@ class Controls:
                 children.append(widgets.HTML(texts.section(texts.LAYERS[layer], len(mine))))
                 children += [row.box for row in mine]
         return _classed(widgets.VBox(children), "vdpa-list")
+
+
+def field_controls(state: LabState, guarded: Guarded, group: str) -> dict[str, widgets.Widget]:
+    """A control for each field of a group."""
+    return {name: _field(field, state, guarded) for name, field in FIELDS.items() if field.group == group}
+
+
+def _field(field: Field, state: LabState, guarded: Guarded) -> widgets.Widget:
+    kind, more = widgets.Combobox, {"continuous_update": False}
+    if field.closed:
+        kind, more = widgets.Dropdown, {}
+    control = kind(
+        value=field.text(state.scenario),
+        options=field.options,
+        description=field.title,
+        layout={"width": "auto"},
+        style={"description_width": "88px"},
+        **more,
+    )
+    control.observe(guarded(lambda change: state.edit(field.name, change["new"])), "value")
+    return control
+
+
+def show_fields(fields: dict[str, widgets.Widget], state: LabState) -> None:
+    """Bring the controls of fields up to date."""
+    for name, control in fields.items():
+        control.value = FIELDS[name].text(state.scenario)
 
 
 def _dropdown(title: str, options) -> widgets.Dropdown:

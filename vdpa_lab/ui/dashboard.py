@@ -8,7 +8,7 @@ from functools import wraps
 import ipywidgets as widgets
 
 from vdpa_lab.model import Scenario
-from vdpa_lab.ui import texts
+from vdpa_lab.ui import autosave, texts
 from vdpa_lab.ui.controls import Controls
 from vdpa_lab.ui.guard import ROOT, guard, looks
 from vdpa_lab.ui.results import Results
@@ -22,7 +22,7 @@ class Dashboard(widgets.VBox):
     def __init__(self, state: LabState):
         self.state = state
         self.failures: list[Exception] = []
-        self._showing = False
+        self._showing = True  # until all controls stand, what they say of themselves is no change
         self.controls = Controls(state, self.guarded)
         self.results = Results(state)
         self.views = Views(state, self.results.drawing, self.guarded)
@@ -82,5 +82,8 @@ def open_dashboard(scenario: str | Scenario) -> Dashboard:
     shown = _OPEN.get(name)
     # A closed widget has no channel any more and cannot be shown again.
     if shown is None or shown.state is not state or shown.comm is None:
+        if shown is None or shown.state is not state:
+            autosave.restore(state)
+            autosave.keep(state)
         shown = _OPEN[name] = Dashboard(state)
     return shown

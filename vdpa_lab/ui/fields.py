@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
-from vdpa_lab.model import Scenario
-from vdpa_lab.units import bytes_text, parse_bytes
+from vdpa_lab.model import Dirty, Scenario, Traffic
+from vdpa_lab.units import GIB, bytes_text, duration_text, parse_bytes, parse_duration, parse_rate, rate_text
+
+DIRTY = Dirty("random", 0, GIB)  # what a workload without a writer is edited from
+TRAFFIC = Traffic()
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
     """One field: `path` are the parts of the scenario that have it, `read` makes a value of text.
 
-    options: values to choose from; others can be typed in unless it is `closed`.
+    options: values to choose from; others can be typed in unless it is `closed`. write: a value as text. inner: the
+    record within the part that has the attribute, and where there is none the one that is edited instead. group: where
+    it is shown.
     """
 
     name: str
@@ -23,16 +29,27 @@ class Field:
     read: Callable[[str], object]
     options: tuple[str, ...]
     closed: bool = False
+    write: Callable[[Any], str] = str
+    inner: tuple[str, Any] | None = None
+    group: str = "scenario"
+
+    def _record(self, scenario: Scenario, part: str) -> Any:
+        record = getattr(scenario, part)
+        if self.inner:
+            name, absent = self.inner
+            record = getattr(record, name) or absent
+        return record
 
     def text(self, scenario: Scenario) -> str:
         """The value as it is written."""
-        value = getattr(getattr(scenario, self.path[0]), self.attribute)
-        return bytes_text(value) if self.read is parse_bytes else str(value)
+        return self.write(getattr(self._record(scenario, self.path[0]), self.attribute))
 
     def put(self, scenario: Scenario, text: str) -> Scenario:
         """The scenario with this value. Raises ValueError in words: what was given, what is allowed."""
-        value = self.read(text.strip())
-        parts = {part: replace(getattr(scenario, part), **{self.attribute: value}) for part in self.path}
+        value, parts = self.read(text.strip()), {}
+        for part in self.path:
+            changed = replace(self._record(scenario, part), **{self.attribute: value})
+            parts[part] = replace(getattr(scenario, part), **{self.inner[0]: changed}) if self.inner else changed
         return replace(scenario, **parts)
 
 
@@ -43,17 +60,135 @@ def _whole(text: str) -> int:
         raise ValueError(f"{text!r} is not a whole number") from None
 
 
+def _share(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a number from 0 to 1") from None
+
+
+def _switch(text: str) -> bool:
+    if text not in ("on", "off"):
+        raise ValueError(f"{text!r} is neither on nor off")
+    return text == "on"
+
+
 SIZES = ("16GiB", "32GiB", "64GiB", "128GiB", "256GiB", "512GiB", "1TiB")
 HOSTS = ("source", "destination")
 FIELDS = {
     field.name: field
     for field in (
-        Field("memory", "Memory", ("guest",), "memory", parse_bytes, SIZES),
+        Field("memory", "Memory", ("guest",), "memory", parse_bytes, SIZES, write=bytes_text),
         Field("backing", "Pages", ("guest",), "backing", str, ("4k", "thp", "2M", "1G"), closed=True),
         Field("devices", "Devices", ("device",), "count", _whole, ("1", "2", "4", "8")),
         Field("queue_pairs", "Queue pairs", ("device",), "queue_pairs", _whole, ("1", "2", "4", "8", "16")),
         Field("queue_size", "Queue size", ("device",), "queue_size", _whole, ("128", "256", "512", "1024")),
         Field("qemu", "QEMU", HOSTS, "qemu", str, ("8.0", "8.2", "9.0", "10.0", "10.1")),
         Field("linux", "Linux", HOSTS, "linux", str, ("6.5", "6.7", "6.8", "6.11", "6.12")),
+        Field(
+            "bandwidth",
+            "Bandwidth limit",
+            ("migration",),
+            "max_bandwidth",
+            parse_rate,
+            ("128MiB/s", "1GiB/s", "10GiB/s", "unlimited"),
+            write=rate_text,
+            group="precopy",
+        ),
+        Field(
+            "limit",
+            "Downtime limit",
+            ("migration",),
+            "downtime_limit",
+            parse_duration,
+            ("30ms", "100ms", "300ms", "1s", "2s"),
+            write=duration_text,
+            group="precopy",
+        ),
+        Field(
+            "pattern",
+            "Writes are",
+            ("workload",),
+            "pattern",
+            str,
+            ("sequential", "random", "hot"),
+            closed=True,
+            inner=("dirty", DIRTY),
+            group="precopy",
+        ),
+        Field(
+            "dirty_rate",
+            "Pages a second",
+            ("workload",),
+            "rate",
+            _whole,
+            ("0", "1000", "10000", "100000"),
+            inner=("dirty", DIRTY),
+            group="precopy",
+        ),
+        Field(
+            "working_set",
+            "Working set",
+            ("workload",),
+            "working_set",
+            parse_bytes,
+            ("256MiB", "1GiB", "8GiB"),
+            write=bytes_text,
+            inner=("dirty", DIRTY),
+            group="precopy",
+        ),
+        Field("zero_pages", "Share of zeros", ("guest",), "zero_pages", _share, ("0.0", "0.5", "0.9"), group="precopy"),
+        Field(
+            "auto_converge",
+            "auto-converge",
+            ("migration",),
+            "auto_converge",
+            _switch,
+            ("off", "on"),
+            closed=True,
+            write=lambda on: "on" if on else "off",
+            group="precopy",
+        ),
+        Field(
+            "rx_pps",
+            "RX packets/s",
+            ("workload",),
+            "rx_pps",
+            _whole,
+            ("0", "1000", "100000", "1000000"),
+            inner=("traffic", TRAFFIC),
+            group="traffic",
+        ),
+        Field(
+            "tx_pps",
+            "TX packets/s",
+            ("workload",),
+            "tx_pps",
+            _whole,
+            ("0", "1000", "100000", "1000000"),
+            inner=("traffic", TRAFFIC),
+            group="traffic",
+        ),
+        Field(
+            "packet",
+            "Packet, bytes",
+            ("workload",),
+            "packet",
+            _whole,
+            ("64", "1500", "9000"),
+            inner=("traffic", TRAFFIC),
+            group="traffic",
+        ),
+        Field(
+            "tcp_rto",
+            "TCP RTO",
+            ("workload",),
+            "tcp_rto",
+            parse_duration,
+            ("200ms", "1s"),
+            write=duration_text,
+            inner=("traffic", TRAFFIC),
+            group="traffic",
+        ),
     )
 }

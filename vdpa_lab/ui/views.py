@@ -11,9 +11,11 @@ from vdpa_lab.migration.kernel_ops import kernel_ops
 from vdpa_lab.migration.show import plan_diff, plan_text
 from vdpa_lab.plot import timeline_svg
 from vdpa_lab.timeline import WINDOWS, intervals
-from vdpa_lab.ui import traffic_texts, view_texts
+from vdpa_lab.ui import view_texts
+from vdpa_lab.ui.beside import Beside
 from vdpa_lab.ui.keeping import Keeping
 from vdpa_lab.ui.state import LabState
+from vdpa_lab.ui.workload import PrecopyPage, TrafficPage
 from vdpa_lab.ui.worth import Worth
 
 SPANS = {
@@ -120,15 +122,6 @@ class Memory(View):
         return view_texts.memory(self.state.run.scenario)
 
 
-class Traffic(View):
-    """What packets and applications see."""
-
-    title = "Traffic"
-
-    def html(self) -> str:
-        return traffic_texts.traffic(self.state.run.traffic().json())
-
-
 class Sources(View):
     """On what the numbers rest."""
 
@@ -143,7 +136,11 @@ class Views:
 
     def __init__(self, state: LabState, downtime: widgets.Widget, guarded: Callable[[Callable], Callable]):
         self.views = [
-            *(kind(state) for kind in (Operations, PlanText, Memory, Traffic, Sources)),
+            *(kind(state) for kind in (Operations, PlanText, Memory)),
+            PrecopyPage(state, guarded),
+            TrafficPage(state, guarded),
+            Beside(state, guarded),
+            Sources(state),
             Worth(state, guarded),
             Keeping(state, guarded),
         ]
