@@ -126,6 +126,25 @@ class RingBench:
             return None
         return int(ids[0]), int(lens[0])
 
+    def _seen(self) -> tuple[np.ndarray, ...]:
+        return (self.views.m16,) if self.kind == "split" else (self.views.m16, self.views.m64)
+
+    def ask_used(self, wanted: bool = True, after: int = 1) -> None:
+        """The driver asks for an interrupt once `after` more are used, or for none (2.7.7, 2.8.10)."""
+        self.kernels.want_used(*self._seen(), self.driver, wanted, after)
+
+    def ask_available(self, wanted: bool = True) -> None:
+        """The device asks to be notified of the next available buffer, or of none (2.7.10, 2.8.10)."""
+        self.kernels.want_available(*self._seen(), self.device, wanted)
+
+    def notifies(self) -> bool:
+        """Whether the driver has to notify of what it made available since the last call."""
+        return bool(self.kernels.need_notify(self.views.m16, self.driver))
+
+    def interrupts(self) -> bool:
+        """Whether the device has to interrupt for what it gave back since the last call."""
+        return bool(self.kernels.need_interrupt(self.views.m16, self.device))
+
     @property
     def free(self) -> int:
         """Descriptors that the driver has free."""
