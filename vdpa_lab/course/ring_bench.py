@@ -45,17 +45,17 @@ def flag_names(flags: int) -> str:
 class RingBench:
     """A new virtqueue of `size` entries, kind "split" or "packed", driver and device beside each other.
 
-    base: where a split ring's two indices start. Raises InputError for a kind or a size that cannot be.
+    base: where a split ring's two indices start. room: bytes of memory, at least those of the ring. Raises InputError for a kind or a size that cannot be.
     """
 
-    def __init__(self, kind: str = "split", size: int = 8, *, event_idx: bool = False, base: int = 0):
+    def __init__(self, kind: str = "split", size: int = 8, *, event_idx: bool = False, base: int = 0, room: int = 0):
         if kind not in KERNELS:
             raise InputError(f"a ring is split or packed, not {kind!r}")
         if not 1 <= size <= MOST:
             raise InputError(f"a ring of {size} entries: on the bench it has 1 to {MOST}")
         self.kind, self.size, self.kernels = kind, size, KERNELS[kind]
         self.at = self.kernels.layout(size)
-        self.memory = np.zeros(-(-self.at.end // 8) * 8, np.uint8)
+        self.memory = np.zeros(-(-max(self.at.end, room) // 8) * 8, np.uint8)
         self.views = ring_layout.views(self.memory)
         settings = {"event_idx": event_idx} | ({"base": base} if kind == "split" else {})
         if kind == "split":
