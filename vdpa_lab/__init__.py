@@ -32,14 +32,17 @@ _PUBLIC = {
     "smallest_set": "vdpa_lab.sweep",
     "largest_guest": "vdpa_lab.sweep",
 }
+_PACKAGES = ("course",)
 __all__ = ["__version__", *sorted(_PUBLIC)]
 
 
 def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
         return getattr(import_module(_PUBLIC[name]), name)
+    if name in _PACKAGES:
+        return import_module(f"vdpa_lab.{name}")
     raise AttributeError(f"module 'vdpa_lab' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_PUBLIC])
+    return sorted([*globals(), *_PUBLIC, *_PACKAGES])

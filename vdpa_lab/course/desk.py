@@ -6,7 +6,7 @@ from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from vdpa_lab.course.exercise import Exercise, Question, same
+from vdpa_lab.course.exercise import Exercise, Question
 from vdpa_lab.course.message import Message, note, open_, right
 from vdpa_lab.course.progress_file import LONGEST, now, read_progress, record, rows
 from vdpa_lab.words import InputError, nearest
@@ -39,6 +39,12 @@ def _find(name: Any, among: dict[str, Any], what: str) -> Any:
     if text not in among:
         raise InputError(f"no {what} {text[:60]!r}; {nearest(text, among)}")
     return among[text]
+
+
+def ask(exercise: int | str) -> Message:
+    """The text of an exercise, or of a lesson's question by its number. Raises InputError for neither."""
+    asked = _find(exercise, {**questions(), **exercises()}, "exercise")
+    return note(asked.ask, *([f"Choose one of {', '.join(map(repr, asked.choices))}."] if isinstance(asked, Question) and asked.choices else []))
 
 
 def predict(question: int | str, answer: Any) -> Message:
@@ -105,4 +111,4 @@ def progress() -> pd.DataFrame:
     return pd.DataFrame(rows(sorted(known, key=lambda row: row[0].removeprefix("question ")))).set_index("exercise")
 
 
-__all__ = ["check", "exercises", "hint", "predict", "progress", "questions", "reveal", "same", "solution"]
+__all__ = ["ask", "check", "exercises", "hint", "predict", "progress", "questions", "reveal", "solution"]

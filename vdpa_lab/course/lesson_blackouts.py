@@ -42,14 +42,15 @@ def recorded(name: str = RUN) -> TraceRun:
 
 
 def events(name: str = RUN) -> pd.DataFrame:
-    """What a reader needs of both logs from the start of the migration on: ms, side, event, what it says."""
+    """What a reader needs of both logs, from the start of the migration to its end: ms, side, event, what it says."""
     import pandas as pd
 
     run, rows = recorded(name), []
+    last = max(run.timeline.marks.values())
     for side in run.sides:
         for event in side.log.events:
             at = event.t - run.assembled.epoch
-            if event.name in TOLD and at >= 0:
+            if event.name in TOLD and 0 <= at <= last:
                 words = [f"{key}={value}" for key, value in event.fields.items() if key != "dev"]
                 rows.append((at / MS, side.role, event.name, " ".join(words)))
     return pd.DataFrame(sorted(rows), columns=["ms", "side", "event", "says"])
@@ -60,14 +61,12 @@ def set_maps(name: str = RUN) -> pd.DataFrame:
     import pandas as pd
 
     run, rows = recorded(name), []
-    spans = {
-        title: intervals(run.timeline, WINDOWS[title]) for title in ("svq_switch", "source_teardown")
-    }  # fmt: skip
+    spans = {title: intervals(run.timeline, WINDOWS[title]) for title in ("svq_switch", "source_teardown")}
     for op in run.kernel.ops:
         at = op.start - run.assembled.epoch
         if op.op != "set_map" or op.side != "source" or at < 0:
             continue
-        inside = [title for title, found in spans.items() if any(each.start_ns <= at <= each.end_ns for each in found)]
+        inside = [title for title, found in spans.items() if any(each.start_ns <= at <= each.start_ns + each.ns for each in found)]
         rows.append((at / MS, inside[0] if inside else "", op.fields["entries"]))
     return pd.DataFrame(rows, columns=["ms", "window", "entries"])
 
@@ -105,7 +104,7 @@ def _judge_late(answer: Any) -> Message:
         Slip(said["reported_ns"] / MS, "That is what QEMU reports, not how late it is wrong."),
         Slip(said["vm_away_ns"] / MS, "That is how long the guest was away; asked is the part that QEMU did not count."),
     ]
-    look = "src-downtime-end on the source, and vm_state_notify running=1 on the destination, after it"
+    look = "checkpoint=src-downtime-end on the source, checkpoint=dst-precopy-bh-vm-started on the destination"
     return judge_number(answer, _late(), "ms", recorded(RUN).why_they_differ() + ".", slips, look, within=0.03)
 
 
