@@ -1,7 +1,7 @@
 """A course of nine lessons: predict, run, reveal; exercises that are checked; progress in a file on this machine.
 
-    vl.course.predict(1, 2); vl.course.reveal(1)
-    vl.course.check("1.1", answer); vl.course.hint("1.1"); vl.course.solution("1.1"); vl.course.progress()
+vl.course.predict(1, 2); vl.course.reveal(1)
+vl.course.check("1.1", answer); vl.course.hint("1.1"); vl.course.solution("1.1"); vl.course.progress()
 """
 
 from __future__ import annotations

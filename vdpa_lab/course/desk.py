@@ -44,7 +44,14 @@ def _find(name: Any, among: dict[str, Any], what: str) -> Any:
 def ask(exercise: int | str) -> Message:
     """The text of an exercise, or of a lesson's question by its number. Raises InputError for neither."""
     asked = _find(exercise, {**questions(), **exercises()}, "exercise")
-    return note(asked.ask, *([f"Choose one of {', '.join(map(repr, asked.choices))}."] if isinstance(asked, Question) and asked.choices else []))
+    return note(
+        asked.ask,
+        *(
+            [f"Choose one of {', '.join(map(repr, asked.choices))}."]
+            if isinstance(asked, Question) and asked.choices
+            else []
+        ),
+    )
 
 
 def predict(question: int | str, answer: Any) -> Message:

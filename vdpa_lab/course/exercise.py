@@ -67,7 +67,9 @@ def judge_number(
         if slip.value != expected and abs(answer - slip.value) <= within * abs(slip.value):
             return wrong(f"{answer:,} {unit} is not right", slip.why, look=look)
     side = "too many" if answer > expected else "too few"
-    factor = f", by a factor of {max(answer, expected) / min(answer, expected):.3g}" if min(answer, expected) > 0 else ""
+    factor = (
+        f", by a factor of {max(answer, expected) / min(answer, expected):.3g}" if min(answer, expected) > 0 else ""
+    )
     return wrong(f"{answer:,} {unit} is {side}{factor}", look=look)
 
 
@@ -138,7 +140,12 @@ def judge_bytes(answer: Any, expected: bytes, fields: Iterable[Field], why: str,
 
 
 def judge_function(
-    answer: Any, reference: Callable[..., Any], cases: Iterable[tuple[tuple, str]], why: str, signature: str, look: str = ""
+    answer: Any,
+    reference: Callable[..., Any],
+    cases: Iterable[tuple[tuple, str]],
+    why: str,
+    signature: str,
+    look: str = "",
 ) -> Message:
     """Call a student's function on each (arguments, what this case is about); the first difference is told."""
     if not callable(answer):

@@ -12,10 +12,10 @@ from fnmatch import fnmatch
 from functools import lru_cache
 from typing import NamedTuple
 
-from vdpa_lab.library import bibliography, read_calibration
+from vdpa_lab.library import bibliography, read_calibration, shipped
 from vdpa_lab.migration.baseline import baseline
 from vdpa_lab.migration.laws import check, check_writes, work_totals
-from vdpa_lab.migration.optimization import LAYERS, Optimization, catalogue, default_toggles, known, prepared, rewrite
+from vdpa_lab.migration.optimization import LAYERS, Optimization, catalogue, known, prepared, rewrite
 from vdpa_lab.migration.plan import Plan, PlanError
 from vdpa_lab.migration.simulate import Run, run_plan
 from vdpa_lab.model import Scenario, find_scenario
@@ -50,7 +50,11 @@ def scenarios() -> tuple[Scenario, ...]:
 
 def _named(one: Optimization) -> Iterable[str]:
     texts = {key: getattr(one, key, "") for key in ("name", "title", "layer", "effect", "status")}
-    yield from (f"{key} has to be a text that is not empty" for key, text in texts.items() if not (text and isinstance(text, str)))
+    yield from (
+        f"{key} has to be a text that is not empty"
+        for key, text in texts.items()
+        if not (text and isinstance(text, str))
+    )
     if texts["layer"] and texts["layer"] not in LAYERS:
         yield f"layer = {texts['layer']!r} has to be one of {', '.join(LAYERS)}"
     refs = getattr(one, "refs", ())
@@ -66,18 +70,26 @@ def _named(one: Optimization) -> Iterable[str]:
 
 
 def beside(one: Optimization, scenario: Scenario) -> tuple[str, ...]:
-    """What is on beside it: what the preset's hosts ship, and what it says that it requires; no conflicts."""
-    needs = [need if isinstance(need, str) else need[0] for need in one.requires]
-    shipped = [name for name in default_toggles(scenario) if one.name not in catalogue()[name].conflicts]
-    return known({*shipped, *needs} - {one.name, *one.conflicts})
+    """What is on beside it: what the preset's hosts ship, and of what it requires the first that fits to that."""
+    found = [name for name in shipped(scenario) if not _clash(catalogue()[name], one)]
+    for need in one.requires:
+        choices = [catalogue()[name] for name in ((need,) if isinstance(need, str) else need)]
+        fitting = [each for each in choices if not any(_clash(each, catalogue()[name]) for name in found)]
+        found.append((fitting or choices)[0].name)
+    return known(set(found) - {one.name})
+
+
+def _clash(one: Optimization, other: Optimization) -> bool:
+    return one.name in other.conflicts or other.name in one.conflicts
 
 
 def _plans(one: Optimization, scenario: Scenario) -> tuple[Plan, Plan]:
-    """The plan without and with it, each rewrite in the order of the catalogue and `one` last."""
+    """The plan without and with it, each rewrite in its declared order; what declares none comes before `one`."""
     others = [catalogue()[name] for name in beside(one, scenario)]
+    later = [each for each in others if each.name in one.before or one.name in each.after]
+    ordered = [*(each for each in others if each not in later), one, *later]
     without = rewrite(baseline(prepared(scenario, others)), others)
-    started = rewrite(baseline(prepared(scenario, [*others, one])), others)
-    return without, one.rewrite(started)
+    return without, rewrite(baseline(prepared(scenario, ordered)), ordered)
 
 
 def _conserved(one: Optimization, before: dict[str, int], after: dict[str, int]) -> Iterable[str]:
@@ -95,16 +107,15 @@ def _again(one: Optimization, plan: Plan) -> Iterable[str]:
 
 
 def _commutes(one: Optimization, scenario: Scenario) -> Iterable[str]:
-    """It and each stock rewrite in both orders, unless one of the two declares the order."""
-    stock = beside(one, scenario)
-    for name in stock:
+    """It and each rewrite beside it in both orders, unless one of the two declares the order."""
+    for name in beside(one, scenario):
         other = catalogue()[name]
-        if name in one.after or name in one.before or one.name in other.after or name in one.requires:
+        if {name} & {*one.after, *one.before, *one.requires} or one.name in other.after or other.requires:
             continue
-        others = [catalogue()[each] for each in stock if each != name]
-        start = rewrite(baseline(prepared(scenario, [*others, other, one])), others)
-        first, last = (_shape(rewrite(start, pair)) for pair in ((one, other), (other, one)))
-        if first != last:
+        first = [catalogue()[each] for each in known(need for need in one.requires if isinstance(need, str))]
+        start = rewrite(baseline(prepared(scenario, [*first, other, one])), first)
+        either, turned = (_shape(rewrite(start, pair)) for pair in ((one, other), (other, one)))
+        if either != turned:
             yield f"before and after {name!r} it makes different plans: name {name!r} in `after` (or in `before`)"
 
 

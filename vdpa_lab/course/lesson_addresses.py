@@ -67,17 +67,29 @@ def _judge_layout(answer: Any) -> Message:
     slips = {
         "first_ring": [Slip(0, "QEMU never gives out page 0, so that no valid address is 0 (vhost-iova-tree.c).")],
         "low": [
-            Slip(LOW[0], "That is its GPA. With shadow virtqueues IOVA = GPA no longer holds: QEMU's rings are in the way."),
+            Slip(
+                LOW[0],
+                "That is its GPA. With shadow virtqueues IOVA = GPA no longer holds: QEMU's rings are in the way.",
+            ),
             Slip(RINGS * PAGE_SIZE, "The rings begin at page 1, so they end one page later."),
         ],
         "high": [
-            Slip(HIGH[0], "That is its GPA. The allocator knows no GPAs: it takes the first hole that is large enough."),
+            Slip(
+                HIGH[0], "That is its GPA. The allocator knows no GPAs: it takes the first hole that is large enough."
+            ),
             Slip(after_low, "The rings begin at page 1, so all that follows is one page later."),
-            Slip(HIGH[0] + (RINGS + 1) * PAGE_SIZE, "The hole between 640 KiB and 1 MiB of GPAs is not kept: first fit."),
+            Slip(
+                HIGH[0] + (RINGS + 1) * PAGE_SIZE, "The hole between 640 KiB and 1 MiB of GPAs is not kept: first fit."
+            ),
         ],
     }
-    why = "First fit from page 1, in the order of mapping; the GPA plays no part. So a shadowed queue translates each address."
-    return judge_table(answer, expected, why, slips, look="vdpa_lab.machine.iova_tree.VhostIovaTree.map_alloc, map_alloc_gpa")
+    why = (
+        "First fit from page 1, in the order of mapping; the GPA plays no part. So a shadowed queue translates "
+        "each address."
+    )
+    return judge_table(
+        answer, expected, why, slips, look="vdpa_lab.machine.iova_tree.VhostIovaTree.map_alloc, map_alloc_gpa"
+    )
 
 
 @lru_cache(maxsize=1)
@@ -98,11 +110,17 @@ def asids() -> dict[str, int]:
 
 def _judge_asids(answer: Any) -> Message:
     slips = {
-        "cvq_passthrough": [Slip(0, "It would have to share the guest's addresses; it is isolated so that QEMU can map its own.")],
-        "cvq_shadowed": [Slip(1, "While data queues are shadowed QEMU maps for all of them, so the CVQ is back with them.")],
+        "cvq_passthrough": [
+            Slip(0, "It would have to share the guest's addresses; it is isolated so that QEMU can map its own.")
+        ],
+        "cvq_shadowed": [
+            Slip(1, "While data queues are shadowed QEMU maps for all of them, so the CVQ is back with them.")
+        ],
     }
     why = "ASID 1 exists so that QEMU can shadow the control queue alone; during a migration everything is in ASID 0."
-    return judge_table(answer, asids(), why, slips, look="lines IOTLB_UPDATE of `vdpa-lab plan sim-256-1d --kernel-ops`")
+    return judge_table(
+        answer, asids(), why, slips, look="lines IOTLB_UPDATE of `vdpa-lab plan sim-256-1d --kernel-ops`"
+    )
 
 
 def _locks(limit: int, devices: int) -> bool:
@@ -133,7 +151,8 @@ def _judge_limit(answer: Any) -> Message:
 
 QUESTION = Question(
     "3",
-    "1 GiB of guest memory, backed by 2 MiB huge pages, is mapped for a vDPA device. When the map goes away, how many pages "
+    "1 GiB of guest memory, backed by 2 MiB huge pages, is mapped for a vDPA device. When the map goes away, "
+    "how many pages "
     "does vhost-vdpa unpin, one by one?",
     _unpins_huge,
     "vhost_vdpa_pa_unmap walks 4 KiB page frames, whatever backs them. Huge pages shrink maps, not this loop.",
@@ -143,7 +162,8 @@ EXERCISES = (
     Exercise(
         "3.1", "Where does the device see RAM?",
         f"QEMU shadows all virtqueues of a device: it maps {RINGS} areas of one page each, then guest RAM of GPA 0 "
-        "(640 KiB) and of GPA 0x100000 (255 MiB). Give the IOVA of the first area and of both RAM sections, as a dict with "
+        "(640 KiB) and of GPA 0x100000 (255 MiB). Give the IOVA of the first area and of both RAM sections, as "
+        "a dict with "
         "the keys first_ring, low and high.",
         _judge_layout,
         (
@@ -160,7 +180,8 @@ answer = {{"first_ring": page, "low": low, "high": low + 640 * 1024}}
     ),
     Exercise(
         "3.2", "Which address space?",
-        "A device has two address spaces, ASID 0 and ASID 1. Where are guest RAM and the rings of the control virtqueue "
+        "A device has two address spaces, ASID 0 and ASID 1. Where are guest RAM and the rings of the control "
+        "virtqueue "
         "mapped, in passthrough and while the data virtqueues are shadowed? A dict with the keys ram_passthrough, "
         "cvq_passthrough, ram_shadowed and cvq_shadowed.",
         _judge_asids,
@@ -171,14 +192,19 @@ answer = {{"first_ring": page, "low": low, "high": low + 640 * 1024}}
         """
 answer = {"ram_passthrough": 0, "cvq_passthrough": 1, "ram_shadowed": 0, "cvq_shadowed": 0}
 """,
-        "So a change of the control queue's maps rebuilds a tiny map in passthrough, and all of RAM's during a migration.",
+        "So a change of the control queue's maps rebuilds a tiny map in passthrough, and all of RAM's during a "
+        "migration.",
     ),
     Exercise(
         "3.3", "How much may be locked?",
-        f"A guest of {GUEST_GIB} GiB has {DEVICES} vDPA devices. What is the smallest RLIMIT_MEMLOCK of QEMU, in GiB, with "
+        f"A guest of {GUEST_GIB} GiB has {DEVICES} vDPA devices. What is the smallest RLIMIT_MEMLOCK of QEMU, "
+        f"in GiB, with "
         "which all of them can map its memory?",
         _judge_limit,
-        ("Does a device know which pages another one has pinned?", "Each device pins all of RAM, and each pin is counted."),
+        (
+            "Does a device know which pages another one has pinned?",
+            "Each device pins all of RAM, and each pin is counted.",
+        ),
         f"""
 answer = {GUEST_GIB} * {DEVICES}
 """,

@@ -43,7 +43,9 @@ STALLS = (
 
 def _judge_stall(answer: Any) -> Message:
     why = "A little less outage often changes nothing, and sometimes halves the stall: retries come at RTO x (2^n - 1)."
-    return judge_function(answer, stall_ms, STALLS, why, "stall(outage_ms, rto_ms)", "RFC 6298, 5.5; TCP_RTO_MAX is 120 s")
+    return judge_function(
+        answer, stall_ms, STALLS, why, "stall(outage_ms, rto_ms)", "RFC 6298, 5.5; TCP_RTO_MAX is 120 s"
+    )
 
 
 @lru_cache(maxsize=1)
@@ -72,7 +74,10 @@ def _judge_lost(answer: Any) -> Message:
         "rx_lost": [
             Slip(second, "That is the second blackout. There is one before it: the switch to shadow virtqueues."),
             Slip(first, "That is the first blackout. The second one loses packets too."),
-            Slip(0, "Nobody takes frames out of the wire while the device is suspended; the NIC has no buffers and drops."),
+            Slip(
+                0,
+                "Nobody takes frames out of the wire while the device is suspended; the NIC has no buffers and drops.",
+            ),
         ],
         "tx_lost": [
             Slip(
@@ -99,18 +104,25 @@ def _judge_rounds(answer: Any) -> Message:
     slips = {
         "sent": [
             Slip(free, "Those are QEMU's own rounds, on QEMU's clock. The guest's wait for its ACK each time."),
-            Slip(late, "The next round does not come on a clock: it starts its pause when the guest's ACK has arrived."),
+            Slip(
+                late, "The next round does not come on a clock: it starts its pause when the guest's ACK has arrived."
+            ),
         ],
-        "reach_fabric": [Slip(5, "For vhost-vdpa QEMU has no data path of its own: its RARP goes to a receiver that drops it.")],
+        "reach_fabric": [
+            Slip(5, "For vhost-vdpa QEMU has no data path of its own: its RARP goes to a receiver that drops it.")
+        ],
     }
-    why = "A slow ACK delays every further round, and the fabric may know the new place only when the guest itself sends."
+    why = (
+        "A slow ACK delays every further round, and the fabric may know the new place only when the guest itself sends."
+    )
     look = "round n + 1 is notified when round n is acknowledged, plus 50, 150, 250, 350 ms"
     return judge_table(answer, expected, why, slips, look=look)
 
 
 QUESTION = Question(
     "9",
-    f"The network is dead for {OUTAGE} ms; TCP's retransmission timeout is {RTO} ms. How many milliseconds after its last good "
+    f"The network is dead for {OUTAGE} ms; TCP's retransmission timeout is {RTO} ms. How many milliseconds "
+    f"after its last good "
     "segment does a connection get through again?",
     _stall,
     "The retry at 200 ms is lost. The wait doubles, so the next one comes 400 ms later, at 600 ms.",
@@ -137,8 +149,10 @@ def answer(outage_ms, rto_ms):
     ),
     Exercise(
         "9.2", "Which packets are lost?",
-        f"Through the simulated migration of {SCENARIO} come {PPS} packets a second each way. run.windows gives the lengths of "
-        "both blackouts: svq_switch and network_outage. How many packets are lost of those that the guest receives, and of "
+        f"Through the simulated migration of {SCENARIO} come {PPS} packets a second each way. run.windows gives "
+        f"the lengths of "
+        "both blackouts: svq_switch and network_outage. How many packets are lost of those that the guest "
+        "receives, and of "
         "those that it sends? A dict with the keys rx_lost and tx_lost (to 3 %).",
         _judge_lost,
         (
@@ -156,8 +170,10 @@ answer = {{"rx_lost": round(dead_s * {PPS}), "tx_lost": 0}}
     ),
     Exercise(
         "9.3", "I am here now",
-        f"The guest resumes at 0 ms. Its announcement leaves {FRAMES} ms after each notification, and its ANNOUNCE_ACK arrives "
-        f"{ACK} ms after that. When (ms) do its five announcements leave, and how many of QEMU's own five RARP rounds reach the "
+        f"The guest resumes at 0 ms. Its announcement leaves {FRAMES} ms after each notification, and its "
+        f"ANNOUNCE_ACK arrives "
+        f"{ACK} ms after that. When (ms) do its five announcements leave, and how many of QEMU's own five RARP "
+        f"rounds reach the "
         "fabric? A dict with the keys sent (a list) and reach_fabric.",
         _judge_rounds,
         (

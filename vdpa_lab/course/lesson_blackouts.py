@@ -66,7 +66,11 @@ def set_maps(name: str = RUN) -> pd.DataFrame:
         at = op.start - run.assembled.epoch
         if op.op != "set_map" or op.side != "source" or at < 0:
             continue
-        inside = [title for title, found in spans.items() if any(each.start_ns <= at <= each.start_ns + each.ns for each in found)]
+        inside = [
+            title
+            for title, found in spans.items()
+            if any(each.start_ns <= at <= each.start_ns + each.ns for each in found)
+        ]
         rows.append((at / MS, inside[0] if inside else "", op.fields["entries"]))
     return pd.DataFrame(rows, columns=["ms", "window", "entries"])
 
@@ -80,12 +84,26 @@ def _judge_blackouts(answer: Any) -> Message:
     run, expected = recorded(RUN), _blackouts(RUN)
     said = run.downtime()
     slips = {
-        "first_ms": [Slip(run.windows()["reported_downtime"] / MS, "That is the downtime QEMU reports, of the second stop.")],
+        "first_ms": [
+            Slip(run.windows()["reported_downtime"] / MS, "That is the downtime QEMU reports, of the second stop.")
+        ],
         "second_ms": [
-            Slip(said["reported_ns"] / MS, "That is QEMU's reported downtime: it ends on the source, before the destination has a network."),
-            Slip(said["vm_away_ns"] / MS, "That is how long the guest was away; its device is stopped a little later than its vCPUs."),
-            Slip(run.window("source_teardown") / MS, "That is the source's part alone. The network is back when the destination enables it."),
-            Slip(run.window("vm_paused") / MS, "Those are the vCPUs. Ask when the *device* stops, and when the other one is enabled."),
+            Slip(
+                said["reported_ns"] / MS,
+                "That is QEMU's reported downtime: it ends on the source, before the destination has a network.",
+            ),
+            Slip(
+                said["vm_away_ns"] / MS,
+                "That is how long the guest was away; its device is stopped a little later than its vCPUs.",
+            ),
+            Slip(
+                run.window("source_teardown") / MS,
+                "That is the source's part alone. The network is back when the destination enables it.",
+            ),
+            Slip(
+                run.window("vm_paused") / MS,
+                "Those are the vCPUs. Ask when the *device* stops, and when the other one is enabled.",
+            ),
         ],
     }
     why = "Two dead times, of which QEMU's own number holds neither: the first lies before any page is sent."
@@ -102,7 +120,9 @@ def _judge_late(answer: Any) -> Message:
     said = recorded(RUN).downtime()
     slips = [
         Slip(said["reported_ns"] / MS, "That is what QEMU reports, not how late it is wrong."),
-        Slip(said["vm_away_ns"] / MS, "That is how long the guest was away; asked is the part that QEMU did not count."),
+        Slip(
+            said["vm_away_ns"] / MS, "That is how long the guest was away; asked is the part that QEMU did not count."
+        ),
     ]
     look = "checkpoint=src-downtime-end on the source, checkpoint=dst-precopy-bh-vm-started on the destination"
     return judge_number(answer, _late(), "ms", recorded(RUN).why_they_differ() + ".", slips, look, within=0.03)
@@ -118,7 +138,10 @@ def _judge_full_maps(answer: Any) -> Message:
     stop = found[found["window"] == "source_teardown"]
     slips = [
         Slip(len(stop), "Some of those hand over only a few entries: RAM is gone from the map by then."),
-        Slip(int((found["entries"] >= RAM_ENTRIES).sum()), "That counts the whole migration; asked is the stop of the source."),
+        Slip(
+            int((found["entries"] >= RAM_ENTRIES).sum()),
+            "That counts the whole migration; asked is the stop of the source.",
+        ),
         Slip(8, "The control virtqueue is shadowed as well."),
     ]
     why = "4N + 2 with N = 2, in a real kernel's log: the formula of lesson 6 was no model's invention."
@@ -132,22 +155,26 @@ def _longer() -> str:
 
 QUESTION = Question(
     "7",
-    "A real migration, without a return path. QEMU reported a downtime of 134 ms. Was the network, in its second blackout, "
+    "A real migration, without a return path. QEMU reported a downtime of 134 ms. Was the network, in its "
+    "second blackout, "
     "dead for longer or for shorter than that?",
     _longer,
-    "Without a return path QEMU's clock stops when the source has sent everything; the destination has yet to set up its device.",
+    "Without a return path QEMU's clock stops when the source has sent everything; the destination has yet to "
+    "set up its device.",
     ("longer", "shorter"),
 )
 
 EXERCISES = (
     Exercise(
         "7.1", "Two blackouts",
-        f"From vl.course.events({RUN!r}): how many milliseconds was the device dead, the first time and the second? A dict "
+        f"From vl.course.events({RUN!r}): how many milliseconds was the device dead, the first time and the "
+        f"second? A dict "
         "with the keys first_ms and second_ms (to 3 %).",
         _judge_blackouts,
         (
             "A blackout begins when the device is suspended: vhost_vdpa_suspend on the source.",
-            "It ends when the last data virtqueue is enabled: vhost_vdpa_set_vring_enable_one, index 0 and 1. Index 2 is the CVQ.",
+            "It ends when the last data virtqueue is enabled: vhost_vdpa_set_vring_enable_one, index 0 and 1. "
+            "Index 2 is the CVQ.",
             "The first ends on the source, the second on the destination.",
         ),
         f"""
@@ -180,7 +207,8 @@ answer = (said["vm_away_ns"] - said["reported_ns"]) / 1e6
     ),
     Exercise(
         "7.3", "Rebuilds, counted by the kernel",
-        f"From vl.course.set_maps({TWO_PAIRS!r}), a device of two queue pairs: how many set_maps of the source's teardown "
+        f"From vl.course.set_maps({TWO_PAIRS!r}), a device of two queue pairs: how many set_maps of the "
+        f"source's teardown "
         "handed over the map of all RAM?",
         _judge_full_maps,
         (

@@ -51,13 +51,19 @@ def _judge_two(answer: Any) -> Message:
     both, one = mtts(with_stray(2, 100)), mtts(with_stray(1, 100))
     clean = mtts(with_stray(1, None))
     slips = [
-        Slip(2 * one, "Only the direct MKEY with the stray page suffers: each one, of at most 1 GiB, has a unit of its own."),
+        Slip(
+            2 * one,
+            "Only the direct MKEY with the stray page suffers: each one, of at most 1 GiB, has a unit of its own.",
+        ),
         Slip(2 * clean, "That is without the stray page."),
         Slip(2 * clean + 1, "The stray page does not add one MTT: all MTTs of its MKEY have one size, so all shrink."),
         Slip(one, "The other GiB has MTTs as well, of 2 MiB each."),
         Slip(both * MTT_BYTES, "That is their bytes; asked for are the MTTs."),
     ]
-    why = f"The stray page makes {one:,} MTTs ({one * MTT_BYTES // MIB} MiB of them) out of {clean}; the other GiB keeps its {clean}."
+    why = (
+        f"The stray page makes {one:,} MTTs ({one * MTT_BYTES // MIB} MiB of them) out of {clean}; the other "
+        f"GiB keeps its {clean}."
+    )
     return judge_number(answer, both, "MTTs", why, slips, "the figure of this lesson, with two windows")
 
 
@@ -67,7 +73,11 @@ RULES = (
     (([4, 6],), "gcd(4, 6) = 2 pages. The smallest entry, 4 pages, would not fit the other one."),
     (([1] + [512] * 3,), "The odd page sets the unit of all."),
     (([262144],), "One entry of 1 GiB needs one MTT."),
-    (([3, 6],), "An MTT's size is a power of two: the driver takes ilog2 of the divisor, so 3 pages become 2. Round up at the end."),
+    (
+        ([3, 6],),
+        "An MTT's size is a power of two: the driver takes ilog2 of the divisor, so 3 pages become 2. Round up "
+        "at the end.",
+    ),
 )
 
 
@@ -102,11 +112,16 @@ def _judge_keys(answer: Any) -> Message:
     expected = _keys()
     slips = {
         "direct": [
-            Slip(int(merged[1]), "Read-only and read-write memory cannot share an MKEY: a change of permission splits the chain."),
+            Slip(
+                int(merged[1]),
+                "Read-only and read-write memory cannot share an MKEY: a change of permission splits the chain.",
+            ),
             Slip(4, "A direct MKEY covers at most 1 GiB, so 1.5 GiB takes two."),
             Slip(expected["direct"] + 1, "The gap has no direct MKEY: it is a KLM of the null key."),
         ],
-        "klms": [Slip(expected["direct"], "The gap needs an entry as well: a KLM with the null key, of at most 1 GiB.")],
+        "klms": [
+            Slip(expected["direct"], "The gap needs an entry as well: a KLM with the null key, of at most 1 GiB.")
+        ],
     }
     why = "Chains are cut where contiguity or permission ends, then into windows of 1 GiB from each chain's start."
     return judge_table(answer, expected, why, slips, look="vdpa_lab.machine.mlx5.chains and memory_region")
@@ -114,16 +129,19 @@ def _judge_keys(answer: Any) -> Message:
 
 QUESTION = Question(
     "4",
-    "1 GiB of a guest is backed by 512 huge pages: 512 MTTs. Now one of them is broken up, into one page of 4 KiB and the "
+    "1 GiB of a guest is backed by 512 huge pages: 512 MTTs. Now one of them is broken up, into one page of 4 "
+    "KiB and the "
     "rest. How many MTTs does mlx5 write then?",
     _stray_mtts,
-    "All MTTs of a direct MKEY are of one size, which has to divide every entry: 4 KiB. 262,144 MTTs of 8 bytes are 2 MiB.",
+    "All MTTs of a direct MKEY are of one size, which has to divide every entry: 4 KiB. 262,144 MTTs of 8 "
+    "bytes are 2 MiB.",
 )
 
 EXERCISES = (
     Exercise(
         "4.1", "One stray page in two GiB",
-        "2 GiB of 2 MiB pages, contiguous in IOVA, and one of those pages, in the first GiB, is broken into 4 KiB and the "
+        "2 GiB of 2 MiB pages, contiguous in IOVA, and one of those pages, in the first GiB, is broken into 4 "
+        "KiB and the "
         "rest. How many MTTs are there in all?",
         _judge_two,
         (
@@ -138,7 +156,8 @@ answer = window // page + window // huge
     ),
     Exercise(
         "4.2", "The rule",
-        "Write mtts(lengths): how many MTTs one direct MKEY needs for IOTLB entries of these lengths, in pages of 4 KiB. "
+        "Write mtts(lengths): how many MTTs one direct MKEY needs for IOTLB entries of these lengths, in pages "
+        "of 4 KiB. "
         "The total is at most 1 GiB.",
         _judge_rule,
         (
@@ -158,8 +177,10 @@ def answer(lengths):
     ),
     Exercise(
         "4.3", "Keys of a map",
-        "From IOVA 0: 1.5 GiB read-write, 64 KiB read-only, read-write up to 3 GiB, a gap of 1 GiB, 1 GiB read-write. How "
-        "many direct MKEYs are made, and how many KLMs does the indirect MKEY have? A dict with the keys direct and klms.",
+        "From IOVA 0: 1.5 GiB read-write, 64 KiB read-only, read-write up to 3 GiB, a gap of 1 GiB, 1 GiB "
+        "read-write. How "
+        "many direct MKEYs are made, and how many KLMs does the indirect MKEY have? A dict with the keys "
+        "direct and klms.",
         _judge_keys,
         (
             "Three chains touch each other: why are they not one?",

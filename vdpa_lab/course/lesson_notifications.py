@@ -101,11 +101,16 @@ def _judge_used_event(answer: Any) -> Message:
     slips = [
         Slip(LAST_USED + AFTER - 1, "The field has 16 bits: take it modulo 65536."),
         Slip(LAST_USED + AFTER, "The field has 16 bits; and the interrupt comes when the index *passes* the event."),
-        Slip(late, f"The interrupt comes when the used index reaches event + 1: this one waits for {AFTER + 1} buffers."),
+        Slip(
+            late, f"The interrupt comes when the used index reaches event + 1: this one waits for {AFTER + 1} buffers."
+        ),
         Slip(AFTER, "The event is a place of the free-running index, not a distance from it."),
         Slip(AFTER - 1, "The event is a place of the free-running index, not a distance from it."),
     ]
-    why = "A busy driver asks late and gets one interrupt for a whole batch; Linux asks for three quarters of what is out."
+    why = (
+        "A busy driver asks late and gets one interrupt for a whole batch; Linux asks for three quarters of "
+        "what is out."
+    )
     return judge_number(answer, expected, "(the value of used_event)", why, slips, "VIRTIO 1.3, 2.7.7.2", 0.0)
 
 
@@ -121,7 +126,9 @@ def _judge_suppression(answer: Any) -> Message:
         Field(2, 2, "flags", "0 enables, 1 disables, 2 asks for one descriptor (RING_EVENT_FLAGS_DESC, 2.8.10)."),
     )
     why = "A slot alone would be ambiguous: it comes round each lap. The wrap counter says in which lap it is meant."
-    return judge_bytes(answer, _suppression(), fields, why, "VIRTIO 1.3, 2.8.10 and 2.8.14 (struct pvirtq_event_suppress)")
+    return judge_bytes(
+        answer, _suppression(), fields, why, "VIRTIO 1.3, 2.8.10 and 2.8.14 (struct pvirtq_event_suppress)"
+    )
 
 
 QUESTION = Question(
@@ -135,7 +142,8 @@ QUESTION = Question(
 EXERCISES = (
     Exercise(
         "2.1", "To tell or not to tell",
-        "Write need_event(event, new, old): True when an index that moved from old to new has passed the place event. All "
+        "Write need_event(event, new, old): True when an index that moved from old to new has passed the place "
+        "event. All "
         "three are 16-bit numbers that wrap.",
         _judge_need_event,
         (
@@ -151,7 +159,8 @@ def answer(event, new, old):
     ),
     Exercise(
         "2.2", "Interrupt me later",
-        f"A driver has seen used buffers up to index {LAST_USED} and wants its next interrupt when {AFTER} more are used. "
+        f"A driver has seen used buffers up to index {LAST_USED} and wants its next interrupt when {AFTER} more "
+        f"are used. "
         "Which value does it write to used_event?",
         _judge_used_event,
         (
@@ -162,11 +171,13 @@ def answer(event, new, old):
 last_used, after = {LAST_USED}, {AFTER}
 answer = (last_used + after - 1) % 65536
 """,
-        "The same place would come round again 65536 buffers later; a ring is never that long, so that is no ambiguity.",
+        "The same place would come round again 65536 buffers later; a ring is never that long, so that is no "
+        "ambiguity.",
     ),
     Exercise(
         "2.3", "The same in a packed ring",
-        "A packed ring of 8 has VIRTIO_F_EVENT_IDX and is in its first lap (wrap counter 1). Give the 4 bytes of the driver "
+        "A packed ring of 8 has VIRTIO_F_EVENT_IDX and is in its first lap (wrap counter 1). Give the 4 bytes "
+        "of the driver "
         f"event suppression structure that ask for an interrupt when the descriptor in slot {SLOT} is used.",
         _judge_suppression,
         (

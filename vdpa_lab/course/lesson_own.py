@@ -116,7 +116,11 @@ def _laws(answer: Any) -> tuple[Optimization | None, Message | None]:
         if len(found) < len(LAWS):
             said.append("The laws after that were not asked yet.")
         look = "fnmatch patterns of cost keys, as in removes = ('vhost.*',)" if bad[0].law == 3 else f"law {bad[0].law}"
-        return None, wrong(f"{len(bad)} of {len(found)} laws asked are broken", *said, look=look)
+        return None, wrong(
+            f"{len(bad)} of {len(found)} laws asked are broken" if len(bad) > 1 else f"law {bad[0].law} is broken",
+            *said,
+            look=look,
+        )
     return one, None
 
 
@@ -126,9 +130,13 @@ def _judge_lawful(answer: Any) -> Message:
         return bad
     before, after = gain(one, find_scenario(PRESET), WINDOW)
     if before == after and not one.removes:
-        return wrong("it keeps every law, but changes nothing", f"{WINDOW} of {PRESET} stays {format_duration(before)}.")
+        return wrong(
+            "it keeps every law, but changes nothing", f"{WINDOW} of {PRESET} stays {format_duration(before)}."
+        )
     why = f"{WINDOW} of {PRESET}: {format_duration(before)} before, {format_duration(after)} after."
-    return right(f"{one.name!r} keeps all {len(LAWS)} laws that are asked here", why, "Small and lawful beats large and wrong.")
+    return right(
+        f"{one.name!r} keeps all {len(LAWS)} laws that are asked here", why, "Small and lawful beats large and wrong."
+    )
 
 
 def _judge_half(answer: Any) -> Message:
@@ -142,7 +150,10 @@ def _judge_half(answer: Any) -> Message:
             f"It has to become {format_duration(int(SHARE * before))} or less. Which operations of the stop cost most?",
             look=f"vl.simulate(vl.find_scenario({PRESET!r}), ...).breakdown({WINDOW!r}); lesson 6, exercise 6.3",
         )
-    return right(f"{WINDOW} of {PRESET}: {format_duration(before)} before, {format_duration(after)} after", "And no law is broken.")
+    return right(
+        f"{WINDOW} of {PRESET}: {format_duration(before)} before, {format_duration(after)} after",
+        "And no law is broken.",
+    )
 
 
 def _suspend_broken() -> str:
@@ -157,7 +168,8 @@ def _suspend_broken() -> str:
 
 QUESTION = Question(
     "8",
-    "Suspending the device takes time. A rewrite drops the SUSPEND of the source's stop, so the plan gets shorter. Will the lab "
+    "Suspending the device takes time. A rewrite drops the SUSPEND of the source's stop, so the plan gets "
+    "shorter. Will the lab "
     "accept that plan?",
     _suspend_broken,
     "A device that runs on while its rings are unmapped and the last bitmap is read may write pages that nobody sends.",
@@ -201,11 +213,13 @@ class LeaveRings(Optimization):
 EXERCISES = (
     Exercise(
         "8.1", "Lawful",
-        f"vl.course.template() writes {FILE}: a rewrite that leaves out the read-backs of the device status. It breaks two laws. "
+        f"vl.course.template() writes {FILE}: a rewrite that leaves out the read-backs of the device status. It "
+        f"breaks two laws. "
         "Mend it, and give its path.",
         _judge_lawful,
         (
-            "Law 1 wants a source in refs: a key of data/references.bib. For an idea of your own take the work it builds on.",
+            "Law 1 wants a source in refs: a key of data/references.bib. For an idea of your own take the work "
+            "it builds on.",
             "Law 3 wants every kind of work that disappears to be named in removes. The message names the cost key.",
             "refs = ('eperezma2023thread',) and removes = ('vhost.ioctl',) are enough.",
         ),
@@ -223,15 +237,18 @@ answer.write_text(text)
     ),
     Exercise(
         "8.2", "Worth it",
-        f"Write an optimisation that keeps the laws and makes {WINDOW} of the preset {PRESET} at most half as long. Give its path.",
+        f"Write an optimisation that keeps the laws and makes {WINDOW} of the preset {PRESET} at most half as "
+        f"long. Give its path.",
         _judge_half,
         (
             "Ask the breakdown of that window which operations take longest, and which function issues them.",
             "Lesson 6 counted ten rebuilds of the whole map. What happens to the device's map right after them?",
-            "The reset drops the whole map anyway. Select the steps of path 'stop' whose caller unmaps shadow rings, and drop them.",
+            "The reset drops the whole map anyway. Select the steps of path 'stop' whose caller unmaps shadow "
+            "rings, and drop them.",
         ),
         _RINGS,
-        "Is it true, though? The laws ask whether a plan is safe in the model. QEMU would still have to give the IOVAs back, and "
+        "Is it true, though? The laws ask whether a plan is safe in the model. QEMU would still have to give "
+        "the IOVAs back, and "
         "the pages stay pinned until the device is closed. Say so beside your figure.",
     ),
 )  # fmt: skip

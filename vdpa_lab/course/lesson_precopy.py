@@ -95,7 +95,9 @@ SYNCS = (
 
 def _judge_sync(answer: Any) -> Message:
     why = "new = dirty and not bmap. That is why the first sync of a migration reports 0 new pages: all wait already."
-    return judge_function(answer, synced, SYNCS, why, "synced(bmap, dirty)", "migration_bitmap_sync: ones that the OR adds")
+    return judge_function(
+        answer, synced, SYNCS, why, "synced(bmap, dirty)", "migration_bitmap_sync: ones that the OR adds"
+    )
 
 
 def _steady() -> dict[str, Any]:
@@ -109,11 +111,19 @@ def _judge_steady(answer: Any) -> Message:
     slips = {
         "passes": [
             Slip(expected["passes"] - 1, "The first pass sends all of memory; it counts too."),
-            Slip(expected["passes"] + 1, "After the last pass what is left fits the limit: it is sent with the VM stopped."),
+            Slip(
+                expected["passes"] + 1,
+                "After the last pass what is left fits the limit: it is sent with the VM stopped.",
+            ),
         ],
         "left_mib": [
-            Slip(int(LIMIT * RATE // 10**9 // MIB), "That is the largest that fits the limit; the last pass leaves less."),
-            Slip(found.iterations[-1].remaining_bytes // MIB, "That is what the last pass sends; asked is what it leaves."),
+            Slip(
+                int(LIMIT * RATE // 10**9 // MIB), "That is the largest that fits the limit; the last pass leaves less."
+            ),
+            Slip(
+                found.iterations[-1].remaining_bytes // MIB,
+                "That is what the last pass sends; asked is what it leaves.",
+            ),
         ],
     }
     ratio = STEADY * PAGE_SIZE / RATE
@@ -124,7 +134,8 @@ def _judge_steady(answer: Any) -> Message:
 
 QUESTION = Question(
     "5",
-    "A guest writes 2 GiB/s, all of it into the same 64 MiB, again and again. The link carries 1 GiB/s, the downtime limit "
+    "A guest writes 2 GiB/s, all of it into the same 64 MiB, again and again. The link carries 1 GiB/s, the "
+    "downtime limit "
     "is 300 ms. Does precopy converge?",
     _converges_hot,
     "A page written a thousand times is sent once. At most 64 MiB are dirty at any time, and those take 63 ms to send.",
@@ -134,7 +145,8 @@ QUESTION = Question(
 EXERCISES = (
     Exercise(
         "5.1", "How much may be hot?",
-        "The same guest and link: 2 GiB/s of writes, 1 GiB/s of bandwidth, 300 ms. What is the largest working set in MiB "
+        "The same guest and link: 2 GiB/s of writes, 1 GiB/s of bandwidth, 300 ms. What is the largest working "
+        "set in MiB "
         "with which it still converges?",
         _judge_hot,
         (
@@ -145,11 +157,13 @@ EXERCISES = (
 bandwidth_mib_per_s, limit_s = 1024, 0.3
 answer = bandwidth_mib_per_s * limit_s
 """,
-        f"Beyond that no pass makes it smaller, and a real QEMU goes on forever; the lab gives up (after at most {MAX_ROUNDS}).",
+        f"Beyond that no pass makes it smaller, and a real QEMU goes on forever; the lab gives up (after at "
+        f"most {MAX_ROUNDS}).",
     ),
     Exercise(
         "5.2", "Counted once",
-        "QEMU keeps one bit a page that still has to be sent. Write synced(bmap, dirty) for bitmaps as Python integers: it "
+        "QEMU keeps one bit a page that still has to be sent. Write synced(bmap, dirty) for bitmaps as Python "
+        "integers: it "
         "returns (the new bitmap, how many pages are newly to be sent).",
         _judge_sync,
         (
@@ -164,8 +178,10 @@ def answer(bmap, dirty):
     ),
     Exercise(
         "5.3", "How many passes?",
-        f"A guest of 8 GiB dirties {STEADY:,} distinct pages of 4 KiB a second; the link carries 1 GiB/s, the limit is 300 "
-        "ms. How many passes are sent before the VM stops, and how many MiB does the last one leave? A dict with the keys "
+        f"A guest of 8 GiB dirties {STEADY:,} distinct pages of 4 KiB a second; the link carries 1 GiB/s, the "
+        f"limit is 300 "
+        "ms. How many passes are sent before the VM stops, and how many MiB does the last one leave? A dict "
+        "with the keys "
         "passes and left_mib (to 1 %).",
         _judge_steady,
         (

@@ -74,7 +74,10 @@ def _judge_indices(answer: Any) -> Message:
     }  # fmt: skip
     descriptors = "The index counts entries of the ring, and a chain takes one entry (its head), however long (2.7.6)."
     slips = {
-        "avail_idx": [Slip(2 * CHAINS, descriptors), Slip(CHAINS - GIVEN, "An index only grows; nothing takes it back.")],
+        "avail_idx": [
+            Slip(2 * CHAINS, descriptors),
+            Slip(CHAINS - GIVEN, "An index only grows; nothing takes it back."),
+        ],
         "used_idx": [Slip(2 * GIVEN, descriptors), Slip(CHAINS, "The device has taken three and given back two.")],
         "free": [
             Slip(SIZE - CHAINS + GIVEN, "Each chain of this queue takes two descriptors of the table."),
@@ -104,18 +107,26 @@ def _judge_lap(answer: Any) -> Message:
     made, used = _lap()
     write = 2
     slips = [
-        Slip(made[0], "Those are the flags of the first lap. The wrap counter has turned, so AVAIL and USED swap (2.8.1)."),
+        Slip(
+            made[0],
+            "Those are the flags of the first lap. The wrap counter has turned, so AVAIL and USED swap (2.8.1).",
+        ),
         Slip(made[4] & ~write, "AVAIL and USED are right. The device writes to this buffer, so WRITE (2) is set too."),
         Slip(made[0] | made[4], "AVAIL and USED both set is a *used* descriptor of the first lap (2.8.1)."),
         Slip(used, "So the device leaves it: used, of the second lap. The driver has only made it available."),
     ]
-    why = "A side sees whose turn it is from two bits and its own wrap counter: no index in memory, one cache line less."
-    return judge_number(answer, made[4], "(the flags as a number)", why, slips, "VIRTIO 1.3, 2.8.1; AVAIL is bit 7, USED bit 15")
+    why = (
+        "A side sees whose turn it is from two bits and its own wrap counter: no index in memory, one cache line less."
+    )
+    return judge_number(
+        answer, made[4], "(the flags as a number)", why, slips, "VIRTIO 1.3, 2.8.1; AVAIL is bit 7, USED bit 15"
+    )
 
 
 QUESTION = Question(
     "1",
-    "A driver makes one chain of two descriptors available on a new split ring. What does the available index read then?",
+    "A driver makes one chain of two descriptors available on a new split ring. What does the available index "
+    "read then?",
     _available_index,
     "The available ring lists heads of chains: one entry, whatever the number of descriptors (VIRTIO 1.3, 2.7.6).",
 )
@@ -123,8 +134,10 @@ QUESTION = Question(
 EXERCISES = (
     Exercise(
         "1.1", "A chain by hand",
-        "Give the first 32 bytes of a new split ring's descriptor table after the driver placed one chain in it: 12 bytes "
-        "at 0x1000 that the device reads, then 1514 bytes at 0x2000 that it writes. The chain uses descriptors 0 and 1.",
+        "Give the first 32 bytes of a new split ring's descriptor table after the driver placed one chain in "
+        "it: 12 bytes "
+        "at 0x1000 that the device reads, then 1514 bytes at 0x2000 that it writes. The chain uses descriptors "
+        "0 and 1.",
         _judge_chain,
         (
             "One descriptor is struct.pack('<QIHH', addr, len, flags, next): 16 bytes.",
@@ -141,8 +154,10 @@ answer = struct.pack("<QIHH", 0x1000, 12, NEXT, 1) + struct.pack("<QIHH", 0x2000
     ),
     Exercise(
         "1.2", "Who counts what",
-        f"On a new split ring of {SIZE} the driver makes {CHAINS} chains of two descriptors available. The device takes "
-        f"all of them and gives {GIVEN} back, and the driver reaps those. Give avail_idx, used_idx, and the driver's free "
+        f"On a new split ring of {SIZE} the driver makes {CHAINS} chains of two descriptors available. The "
+        f"device takes "
+        f"all of them and gives {GIVEN} back, and the driver reaps those. Give avail_idx, used_idx, and the "
+        f"driver's free "
         "descriptors, as a dict with the keys avail_idx, used_idx and free.",
         _judge_indices,
         (
@@ -158,7 +173,8 @@ answer = {"avail_idx": chains, "used_idx": given, "free": size - 2 * (chains - g
     ),
     Exercise(
         "1.3", "The second lap",
-        "A packed ring has 4 descriptors. Buffers of one device-writable descriptor are added, used and reaped one after "
+        "A packed ring has 4 descriptors. Buffers of one device-writable descriptor are added, used and reaped "
+        "one after "
         "the other. Which flags (as a number) does the driver write for the fifth?",
         _judge_lap,
         (

@@ -89,8 +89,14 @@ def _judge_in_flight(answer: Any) -> Message:
     heads = found["heads"]
     slips = {
         "last_avail": [
-            Slip(POSTED, "So the buffers that the device took and never used would be lost. QEMU steps back, one for each of them."),
-            Slip(POSTED - USED, "The index counts from the start: it is where the queue goes on, not how many are left."),
+            Slip(
+                POSTED,
+                "So the buffers that the device took and never used would be lost. QEMU steps back, one for "
+                "each of them.",
+            ),
+            Slip(
+                POSTED - USED, "The index counts from the start: it is where the queue goes on, not how many are left."
+            ),
         ],
         "again": [
             Slip([], "Those that were not used have to be offered again, or their packets are lost."),
@@ -105,20 +111,39 @@ def _judge_gate(answer: Any) -> Message:
     gate = shadow_gate(feature_mask(*(Feature[name] for name in OFFERED)))
     expected = {"missing": sorted(gate.missing), "refused": sorted(gate.refused)}
     if isinstance(answer, dict):
-        answer = {key: sorted(map(str, v)) if isinstance(v, list | tuple | set | frozenset) else v for key, v in answer.items()}
+        answer = {
+            key: sorted(map(str, v)) if isinstance(v, list | tuple | set | frozenset) else v
+            for key, v in answer.items()
+        }
     slips = {
         "missing": [
-            Slip([], "A vDPA device has to go through the IOMMU's or its own translation: one bit says so, and it is not offered."),
+            Slip(
+                [],
+                "A vDPA device has to go through the IOMMU's or its own translation: one bit says so, and it "
+                "is not offered.",
+            ),
             Slip(["VERSION_1"], "VERSION_1 is in the list. The other one that shadowing needs is not."),
         ],
         "refused": [
-            Slip(["RING_PACKED"], "One more bit of the transport changes how rings are used, and SVQ does not do that either."),
-            Slip(["IN_ORDER"], "QEMU's shadow rings are split rings: a device that offers the other format is refused too."),
+            Slip(
+                ["RING_PACKED"],
+                "One more bit of the transport changes how rings are used, and SVQ does not do that either.",
+            ),
+            Slip(
+                ["IN_ORDER"],
+                "QEMU's shadow rings are split rings: a device that offers the other format is refused too.",
+            ),
             Slip(sorted(["EVENT_IDX", *gate.refused]), "EVENT_IDX is implemented by SVQ."),
-            Slip(sorted(["MRG_RXBUF", *gate.refused]), "MRG_RXBUF is a feature of the network device, not of the transport: SVQ passes it on."),
+            Slip(
+                sorted(["MRG_RXBUF", *gate.refused]),
+                "MRG_RXBUF is a feature of the network device, not of the transport: SVQ passes it on.",
+            ),
         ],
     }
-    why = "It is what the device *offers* that counts: a packed-ring device blocks migration even if the guest uses split rings."
+    why = (
+        "It is what the device *offers* that counts: a packed-ring device blocks migration even if the guest "
+        "uses split rings."
+    )
     return judge_table(answer, expected, why, slips, look="vdpa_lab.machine.shadow.shadow_gate")
 
 
@@ -138,7 +163,8 @@ def _judge_rebuilds(answer: Any) -> Message:
 
 QUESTION = Question(
     "6",
-    "A device of two queue pairs and a control virtqueue is shadowed. At the stop stock QEMU unmaps its shadow rings while "
+    "A device of two queue pairs and a control virtqueue is shadowed. At the stop stock QEMU unmaps its shadow "
+    "rings while "
     "guest RAM is still mapped. How often is the whole map rebuilt by that?",
     _rebuilds_of_two,
     "Five virtqueues of two areas, each unmapped by a message of its own, outside any batch.",
@@ -147,8 +173,10 @@ QUESTION = Question(
 EXERCISES = (
     Exercise(
         "6.1", "In flight",
-        f"A guest made {POSTED} buffers available on a shadowed ring of {SIZE} (heads 0 to {POSTED - 1}, in this order). SVQ "
-        f"forwarded them all; the device used the first {USED}. Now the source stops. Which last_avail index is migrated, and "
+        f"A guest made {POSTED} buffers available on a shadowed ring of {SIZE} (heads 0 to {POSTED - 1}, in "
+        f"this order). SVQ "
+        f"forwarded them all; the device used the first {USED}. Now the source stops. Which last_avail index is "
+        f"migrated, and "
         "which heads does the destination offer to its device? A dict with the keys last_avail and again (a list).",
         _judge_in_flight,
         (
@@ -159,11 +187,13 @@ EXERCISES = (
 posted, used = {POSTED}, {USED}
 answer = {{"last_avail": used, "again": list(range(used, posted))}}
 """,
-        "Stepping back is right only if the device uses buffers in order; QEMU says so in a comment and accepts it for networks.",
+        "Stepping back is right only if the device uses buffers in order; QEMU says so in a comment and "
+        "accepts it for networks.",
     ),
     Exercise(
         "6.2", "May it be shadowed?",
-        f"A device offers {', '.join(OFFERED)}. Which features that shadowing needs are missing, and which of the offered ones "
+        f"A device offers {', '.join(OFFERED)}. Which features that shadowing needs are missing, and which of "
+        f"the offered ones "
         "does QEMU refuse? A dict with the keys missing and refused (lists of names).",
         _judge_gate,
         (
@@ -177,7 +207,8 @@ answer = {"missing": ["ACCESS_PLATFORM"], "refused": ["RING_PACKED", "IN_ORDER"]
     ),
     Exercise(
         "6.3", "Rebuilds at the stop",
-        "Write rebuilds(pairs, cvq): how often a stock stop rebuilds the whole map of one device, by unmapping shadow rings.",
+        "Write rebuilds(pairs, cvq): how often a stock stop rebuilds the whole map of one device, by unmapping "
+        "shadow rings.",
         _judge_rebuilds,
         (
             "A queue pair is two virtqueues; a shadow virtqueue has two areas in the device's address space.",

@@ -45,7 +45,8 @@ def flag_names(flags: int) -> str:
 class RingBench:
     """A new virtqueue of `size` entries, kind "split" or "packed", driver and device beside each other.
 
-    base: where a split ring's two indices start. room: bytes of memory, at least those of the ring. Raises InputError for a kind or a size that cannot be.
+    base: where a split ring's two indices start. room: bytes of memory, at least those of the ring. Raises InputError
+    for a kind or a size that cannot be.
     """
 
     def __init__(self, kind: str = "split", size: int = 8, *, event_idx: bool = False, base: int = 0, room: int = 0):
