@@ -70,12 +70,13 @@ def _named(one: Optimization) -> Iterable[str]:
 
 
 def beside(one: Optimization, scenario: Scenario) -> tuple[str, ...]:
-    """What is on beside it: what the preset's hosts ship, and of what it requires the first that fits to that."""
+    """What is on beside it: what the preset's hosts ship, and of what it requires the first that fits; no conflicts."""
     found = [name for name in shipped(scenario) if not _clash(catalogue()[name], one)]
     for need in one.requires:
         choices = [catalogue()[name] for name in ((need,) if isinstance(need, str) else need)]
         fitting = [each for each in choices if not any(_clash(each, catalogue()[name]) for name in found)]
-        found.append((fitting or choices)[0].name)
+        needed = (fitting or choices)[0]
+        found = [name for name in found if not _clash(catalogue()[name], needed)] + [needed.name]
     return known(set(found) - {one.name})
 
 
