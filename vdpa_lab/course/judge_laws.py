@@ -69,14 +69,15 @@ def _named(one: Optimization) -> Iterable[str]:
         yield f"it names optimisations that do not exist: {', '.join(unknown)}"
 
 
-def beside(one: Optimization, scenario: Scenario) -> tuple[str, ...]:
-    """What is on beside it: what the preset's hosts ship, and of what it requires the first that fits; no conflicts."""
+def beside(one: Optimization, scenario: Scenario) -> tuple[str, ...] | None:
+    """What is on beside it: what the preset's hosts ship, and what it requires; None where those two conflict."""
     found = [name for name in shipped(scenario) if not _clash(catalogue()[name], one)]
     for need in one.requires:
         choices = [catalogue()[name] for name in ((need,) if isinstance(need, str) else need)]
         fitting = [each for each in choices if not any(_clash(each, catalogue()[name]) for name in found)]
-        needed = (fitting or choices)[0]
-        found = [name for name in found if not _clash(catalogue()[name], needed)] + [needed.name]
+        if not fitting:
+            return None
+        found.append(fitting[0].name)
     return known(set(found) - {one.name})
 
 
@@ -153,7 +154,7 @@ def findings(one: Optimization) -> list[Finding]:
         return _told(broken)
     broken[2] = []
     for scenario in scenarios():
-        if scenario.device.driver not in one.drivers:
+        if scenario.device.driver not in one.drivers or beside(one, scenario) is None:
             continue
         try:
             without, having = _plans(one, scenario)
