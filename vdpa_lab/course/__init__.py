@@ -17,6 +17,7 @@ _PUBLIC = {
     "predict": "desk",
     "progress": "desk",
     "questions": "desk",
+    "reading": "reading_list",
     "reveal": "desk",
     "solution": "desk",
     "ask": "desk",

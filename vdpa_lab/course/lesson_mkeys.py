@@ -14,6 +14,7 @@ from vdpa_lab.course.exercise import Exercise, Message, Question, Slip, judge_fu
 from vdpa_lab.kernels.mlx5_mr import LOG_SIZE, NSG, SIZE, region, sections_of
 from vdpa_lab.machine.mlx5 import WINDOW
 from vdpa_lab.units import GIB, KIB, MIB, PAGE_SIZE
+from vdpa_lab.words import InputError
 
 HUGE = 2 * MIB // PAGE_SIZE
 MTT_BYTES = 8  # struct mlx5_mtt: one big-endian 64-bit address
@@ -38,8 +39,13 @@ def mtts(lengths: Sequence[int]) -> int:
 
 
 def with_stray(gib: int, at: int | None) -> list[int]:
-    """`gib` GiB of 2 MiB pages, in pages of 4 KiB; the huge page number `at` is broken into 4 KiB and the rest."""
+    """`gib` GiB of 2 MiB pages, in pages of 4 KiB; the huge page number `at` is broken into 4 KiB and the rest.
+
+    Raises InputError for a page that the guest does not have.
+    """
     lengths = [HUGE] * (gib * GIB // (2 * MIB))
+    if at is not None and not 0 <= at < len(lengths):
+        raise InputError(f"{gib} GiB have {len(lengths)} huge pages; number {at} is none of them")
     return lengths if at is None else [*lengths[:at], 1, HUGE - 1, *lengths[at + 1 :]]
 
 
