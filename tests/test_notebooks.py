@@ -5,7 +5,7 @@ import pytest
 from conftest import CHECKOUT
 from nbclient import NotebookClient
 
-NOTEBOOKS = sorted((CHECKOUT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted((CHECKOUT / "notebooks").rglob("*.ipynb"))
 
 
 @pytest.mark.slow  # a kernel of its own each

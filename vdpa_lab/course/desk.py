@@ -70,7 +70,10 @@ def reveal(question: int | str) -> Message:
     asked = _find(question, questions(), "question")
     predicted = read_progress().get(f"question {asked.name}", {}).get("predicted")
     if predicted is None:
-        return open_("Predict first: a guess that turns out wrong teaches more than none.", asked.ask)
+        return open_(
+            "Predict first: a guess that turns out wrong teaches more than none.",
+            f"vl.course.predict({asked.name}, your answer): {asked.ask}",
+        )
     truth = asked.truth()
     shown = f"{truth:,}" if isinstance(truth, int) else str(truth)
     if predicted.replace(",", "") == str(truth):

@@ -6,6 +6,7 @@ enough to be recognised: a rule that is half right, as a value, with what is mis
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -153,7 +154,7 @@ def judge_function(
     tried = 0
     for arguments, about in cases:
         tried += 1
-        shown = ", ".join(map(repr, arguments))
+        shown = ", ".join(map(reprlib.repr, arguments))
         try:
             got = answer(*arguments)
         except Exception as error:  # the student's own code: whatever it raises is the finding
