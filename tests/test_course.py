@@ -1,22 +1,24 @@
 """The course: every solution is right, typical wrong answers are told what is wrong, progress is kept and survives."""
 
 import json
+import re
 import struct
-import textwrap
 
 import nbformat
+import numpy as np
 import pytest
 from conftest import CHECKOUT
 
 import vdpa_lab as vl
 from vdpa_lab import course
-from vdpa_lab.course import lesson_blackouts, lesson_mkeys, lesson_own, progress_file
+from vdpa_lab.course import lesson_blackouts, lesson_mkeys, own_file, progress_file
 from vdpa_lab.course.exercise import judge_bytes, judge_function, judge_number, judge_table
 from vdpa_lab.course.judge_laws import LAWS, findings
 from vdpa_lab.course.message import LONGEST, Message, wrong
 from vdpa_lab.course.ring_bench import RingBench, flag_names
 from vdpa_lab.library import bibliography
 from vdpa_lab.migration import catalogue
+from vdpa_lab.migration.optimization import Optimization
 from vdpa_lab.words import InputError
 
 EXERCISES = course.exercises()
@@ -94,7 +96,7 @@ SENT = [10, 190, 470, 850, 1330]
         ("1.1", HEAD + descriptor(0x2000, 1514, 3, 0), r"\[1\].flags is 0x3. The chain ends here"),
         ("1.2", {**INDICES, "avail_idx": 6}, "The index counts entries of the ring"),
         ("1.2", {**INDICES, "avail_idx": 1}, "An index only grows"),
-        ("1.2", {**INDICES, "used_idx": 3}, "given two back"),
+        ("1.2", {**INDICES, "used_idx": 3}, "has taken three and given back two"),
         ("1.2", {**INDICES, "free": 7}, "takes two descriptors"),
         ("1.2", {**INDICES, "free": 2}, "gave their descriptors back"),
         ("1.2", {**INDICES, "free": 8}, "still with the device"),
@@ -131,8 +133,7 @@ SENT = [10, 190, 470, 850, 1330]
         ("4.1", 262656 * 8, "their bytes"),
         ("4.2", lambda lengths: len(lengths), "A greatest common divisor"),
         ("4.2", lambda lengths: sum(lengths) // min(lengths), r"\(\[4, 6\]\) yours returns 2, and 5"),
-        ("4.3", {"direct": 4, "klms": 7}, "1.5 GiB takes two"),
-        ("4.3", {"direct": 5, "klms": 7}, "change of permission splits"),
+        ("4.3", {"direct": 4, "klms": 7}, "permissions are overlooked .* or the limit of 1 GiB"),
         ("4.3", {"direct": 7, "klms": 7}, "The gap has no direct MKEY"),
         ("4.3", {"direct": 6, "klms": 6}, "null key"),
         ("5.1", 1024, "takes a whole second"),
@@ -170,16 +171,12 @@ SENT = [10, 190, 470, 850, 1330]
 )  # fmt: skip
 def test_a_typical_wrong_answer_is_told_what_is_wrong(name, answer, said):
     """Traps 2, 3, 5, 6, 8, 10, 12, 14, 17, 21, 26, 28, 29, 36, 37 and 39, as answers."""
-    import re
-
     found = course.check(name, answer)
     assert found.state == "wrong", str(found)
     assert re.search(said, str(found)), str(found)
 
 
 def test_other_forms_of_right_answers_are_taken():
-    import numpy as np
-
     assert course.check("1.2", {key: np.int64(value) for key, value in INDICES.items()}).right
     assert course.check("1.1", bytearray(HEAD + descriptor(0x2000, 1514, 2, 7))).right, "next without NEXT is not read"
     assert course.check("9.3", {"sent": tuple(SENT), "reach_fabric": 0}).right
@@ -216,7 +213,7 @@ def test_one_predicts_before_it_is_revealed():
 
 
 def test_unknown_names_are_refused_with_the_nearest():
-    with pytest.raises(InputError, match="no exercise '1.9'; did you mean '1"):
+    with pytest.raises(InputError, match=r"no exercise '1\.9'; did you mean '1"):
         course.check("1.9", 3)
     with pytest.raises(InputError, match="no question '10'"):
         course.reveal(10)
@@ -424,18 +421,16 @@ def test_the_catalogue_keeps_the_laws_that_students_are_asked():
 BODIES = {
     "plan.drop(plan.select(path='stop', op='SUSPEND'))": r"Law 2.*stops a device before it unmaps",
     "None": r"Law 2.*has to return a Plan, not a NoneType",
-    "plan.missing": "AttributeError",
+    "plan.missing": "rewrite raises AttributeError",
     "plan.alter(plan.select(op='last RAM'), lambda s: s._replace(work=(*s.work, ('vhost.ioctl', 1))))": "Law [34]",
-    "plan.insert([plan.mark('vcpus-paused')._replace(name=f'x{len(plan.steps)}', mark='', work=(('vhost.ioctl', 1),))], "
-    "after=plan.mark('vcpus-paused'))": r"Law 3.*adds has no pattern for vhost.ioctl[\s\S]*Law 4.*\+1 steps",
+    "plan.insert([plan.mark('vcpus-paused')._replace(name=f'x{len(plan.steps)}', mark='', work=(('vhost.ioctl', 1),))"
+    "], after=plan.mark('vcpus-paused'))": r"Law 3.*adds has no pattern for vhost.ioctl[\s\S]*Law 4.*\+1 steps",
 }
 
 
 @pytest.mark.parametrize(("body", "said"), BODIES.items(), ids=["suspend", "none", "attribute", "work", "again"])
 def test_a_file_that_breaks_a_law_is_told_which(body, said, elsewhere):
-    import re
-
-    text = lesson_own.TEMPLATE.replace('plan.drop(plan.select(op="GET_STATUS"))', body)
+    text = own_file.TEMPLATE.replace('plan.drop(plan.select(op="GET_STATUS"))', body)
     (elsewhere / "own.py").write_text(text.replace("refs: ClassVar = ()", 'refs: ClassVar = ("talk2024",)'))
     found = course.check("8.1", "own.py")
     assert found.state == "wrong"
@@ -444,8 +439,8 @@ def test_a_file_that_breaks_a_law_is_told_which(body, said, elsewhere):
 
 def test_the_template_breaks_law_1_then_law_3_and_is_never_written_over(elsewhere):
     assert "Wrote" in str(course.template())
-    path = elsewhere / lesson_own.FILE
-    assert "Law 1" in str(course.check("8.1", lesson_own.FILE))
+    path = elsewhere / own_file.FILE
+    assert "Law 1" in str(course.check("8.1", own_file.FILE))
     assert "refs names no source" in str(course.check("8.1", path))
     path.write_text(path.read_text().replace("refs: ClassVar = ()", 'refs: ClassVar = ("talk2024",)'))
     said = str(course.check("8.1", path))
@@ -463,7 +458,7 @@ def test_the_template_breaks_law_1_then_law_3_and_is_never_written_over(elsewher
         ("x = (", "line 1: SyntaxError"),
         ("1 / 0", "ZeroDivisionError"),
         ("from vdpa_lab.migration.optimization import Optimization", "0 classes derive from Optimization"),
-        ("#" * (lesson_own.MOST_BYTES + 1), "larger than"),
+        ("#" * (own_file.MOST_BYTES + 1), "larger than"),
     ],
 )
 def test_a_file_that_cannot_be_taken_is_told_why(content, said, elsewhere):
@@ -473,7 +468,7 @@ def test_a_file_that_cannot_be_taken_is_told_why(content, said, elsewhere):
 
 
 def test_a_class_or_an_object_is_taken_too():
-    class Idle(lesson_own.Optimization):
+    class Idle(Optimization):
         """Does nothing."""
 
         name, title, layer, effect, status, refs = "idle", "Idle", "what-if", "none", "an exercise", ("talk2024",)
@@ -487,7 +482,7 @@ def test_a_class_or_an_object_is_taken_too():
 
 
 def test_what_grows_and_what_does_not_commute_is_said():
-    class Slow(lesson_own.Optimization):
+    class Slow(Optimization):
         """Adds an ioctl where a device stops, and only where rings are not batched."""
 
         name, title, layer, effect, status, refs = "slow", "Slow", "what-if", "none", "an exercise", ("talk2024",)
@@ -514,8 +509,10 @@ def test_every_figure_follows_its_controls():
         before = figure.page.value
         assert "<table" in before
         name, control = next(iter(figure.controls.items()))
-        others = [each for each in getattr(control, "options", ()) if each[1] != control.value]
-        control.value = others[-1][1] if others else control.max
+        if hasattr(control, "options"):
+            control.index = len(control.options) - 1 if control.index == 0 else 0
+        else:
+            control.value = control.max
         assert figure.page.value != before, (lesson, name)
 
 
@@ -586,9 +583,6 @@ def test_documents_speak_of_what_there_is():
     for number, cells in lessons().items():
         title = cells[0].source.splitlines()[0].removeprefix(f"# Lesson {number}: ")
         assert f"## {number} " in notes
-        assert title.split(",")[0] in notes
-    import re
-
+        assert title.split(",")[0].lower() in notes.lower()
     keys = set(re.findall(r"`([a-z]+\d{4}\w*)`", glossary))
     assert keys <= set(bibliography())
-    assert textwrap.dedent(glossary) == glossary

@@ -25,7 +25,7 @@ _PUBLIC = {
     "events": "lesson_blackouts",
     "recorded": "lesson_blackouts",
     "set_maps": "lesson_blackouts",
-    "template": "lesson_own",
+    "template": "own_file",
     "RingBench": "ring_bench",
 }
 __all__ = sorted(_PUBLIC)

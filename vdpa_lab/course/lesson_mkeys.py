@@ -120,9 +120,9 @@ def _judge_keys(answer: Any) -> Message:
         "direct": [
             Slip(
                 int(merged[1]),
-                "Read-only and read-write memory cannot share an MKEY: a change of permission splits the chain.",
+                "That comes out if permissions are overlooked (a change of them splits a chain), "
+                "or the limit of 1 GiB for a direct MKEY (1.5 GiB takes two).",
             ),
-            Slip(4, "A direct MKEY covers at most 1 GiB, so 1.5 GiB takes two."),
             Slip(expected["direct"] + 1, "The gap has no direct MKEY: it is a KLM of the null key."),
         ],
         "klms": [

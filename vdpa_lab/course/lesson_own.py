@@ -1,107 +1,21 @@
-"""Lesson 8: an optimisation of your own, as a file, and what the laws say to it.
-
-The file is the student's: it is imported as any module of theirs would be, so give it only files you wrote yourself.
-"""
+"""Lesson 8: an optimisation of your own, as a file, and what the laws say to it."""
 
 from __future__ import annotations
 
-import importlib.util
-import inspect
-import os
-import sys
-from pathlib import Path
 from typing import Any
 
-from vdpa_lab.course.exercise import Exercise, Message, Question, kind_of
+from vdpa_lab.course.exercise import Exercise, Message, Question
 from vdpa_lab.course.judge_laws import LAWS, findings, gain, scenarios
-from vdpa_lab.course.message import note, right, wrong
+from vdpa_lab.course.message import right, wrong
+from vdpa_lab.course.own_file import FILE, taken
 from vdpa_lab.migration.laws import check
 from vdpa_lab.migration.optimization import Optimization, plan
 from vdpa_lab.migration.plan import PlanError
 from vdpa_lab.model import find_scenario
-from vdpa_lab.model.scenario_file import save_text
 from vdpa_lab.units import format_duration
 from vdpa_lab.words import InputError
 
-FILE = "my_optimization.py"
 PRESET, WINDOW, SHARE = "liu2023", "source_teardown", 0.5
-MOST_BYTES = 1 << 16
-
-TEMPLATE = '''"""My optimisation: leave out the read-backs of the device status."""
-
-from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import ClassVar
-
-from vdpa_lab.migration.optimization import Optimization
-from vdpa_lab.migration.plan import Plan
-
-
-@dataclass(frozen=True, slots=True)
-class MyOptimization(Optimization):
-    """Write the device status without reading it back (vhost_vdpa_add_status reads it before and after)."""
-
-    name: ClassVar = "my-optimization"
-    title: ClassVar = "No status read-backs"
-    layer: ClassVar = "what-if"
-    effect: ClassVar = "two ioctls fewer for each change of the device status"
-    status: ClassVar = "what-if; an exercise"
-    refs: ClassVar = ()
-    removes: ClassVar = ()
-
-    def rewrite(self, plan: Plan) -> Plan:
-        return plan.drop(plan.select(op="GET_STATUS"))
-'''
-
-
-def template(path: str | os.PathLike[str] = FILE) -> Message:
-    """Write the start of an optimisation beside the notebook; a file that is there stays as it is. Raises OSError."""
-    target = Path(path)
-    if target.exists():
-        return note(f"{target} is there already and stays as it is. Open it, edit it, save it, and check it again.")
-    save_text(TEMPLATE, target)
-    return note(f"Wrote {target}. Open it beside this notebook, edit it, save it, and check it again.")
-
-
-def load(path: str | os.PathLike[str]) -> Optimization:
-    """The one optimisation that a file of yours defines. Raises InputError naming the file and what is wrong."""
-    target = Path(path)
-    if not target.is_file():
-        raise InputError(f"there is no file {str(path)!r}: vl.course.template() writes a start")
-    if target.stat().st_size > MOST_BYTES:
-        raise InputError(f"{target}: larger than {MOST_BYTES} bytes; an optimisation is a page of text")
-    spec = importlib.util.spec_from_file_location("vdpa_lab_course_own", target)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    keep, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # an old .pyc would hide an edit within a second
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # whatever the student's file raises is the finding
-        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
-        raise InputError(f"{target}{line}: {type(error).__name__}: {error}") from None
-    finally:
-        sys.dont_write_bytecode = keep
-        del sys.modules[spec.name]
-    mine = [
-        each
-        for each in vars(module).values()
-        if inspect.isclass(each) and issubclass(each, Optimization) and each.__module__ == spec.name
-    ]
-    if len(mine) != 1:
-        raise InputError(f"{target}: {len(mine)} classes derive from Optimization; there has to be one")
-    return mine[0]()
-
-
-def taken(answer: Any) -> Optimization:
-    """The optimisation in an answer: an object, a class, or the path of a file. Raises InputError."""
-    if inspect.isclass(answer) and issubclass(answer, Optimization):
-        return answer()
-    if isinstance(answer, Optimization):
-        return answer
-    if isinstance(answer, str | os.PathLike):
-        return load(answer)
-    raise InputError(f"the path of a file, or an Optimization is asked for, and this is a {kind_of(answer)}")
 
 
 def _laws(answer: Any) -> tuple[Optimization | None, Message | None]:
@@ -226,7 +140,7 @@ EXERCISES = (
         '''
 from pathlib import Path
 
-from vdpa_lab.course.lesson_own import TEMPLATE
+from vdpa_lab.course.own_file import TEMPLATE
 
 text = TEMPLATE.replace("refs: ClassVar = ()", 'refs: ClassVar = ("eperezma2023thread",)')
 text = text.replace("removes: ClassVar = ()", 'removes: ClassVar = ("vhost.ioctl",)')

@@ -197,7 +197,8 @@ answer = {{"last_avail": used, "again": list(range(used, posted))}}
         "does QEMU refuse? A dict with the keys missing and refused (lists of names).",
         _judge_gate,
         (
-            "Only bits of the transport (28 to 42, as Linux counts them) can be refused; the others belong to the network device.",
+            "Only bits of the transport (28 to 42, as Linux counts them) can be refused; the others belong to "
+            "the network device.",
             "Needed: VERSION_1 and ACCESS_PLATFORM. Left to the device: ANY_LAYOUT and EVENT_IDX.",
         ),
         """
