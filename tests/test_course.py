@@ -542,6 +542,15 @@ def test_figures_show_what_the_lesson_says():
     precopy = course.figure(5)
     precopy.controls["rate"].value, precopy.controls["working_set"].value = 600, 8192
     assert "Does not converge" in precopy.page.value
+    run = course.figure(7)
+    seen = {run.page.value}
+    for part in (1, 2):
+        run.controls["part"].value = part
+        seen.add(run.page.value)
+    assert len(seen) == 3
+    run.controls["name"].value = "v-256-1d-svq-r1"
+    run.controls["part"].value = 1
+    assert "show no blackout 1" in run.page.value
 
 
 def test_reading_lists_link_what_they_name():

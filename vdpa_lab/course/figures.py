@@ -62,6 +62,7 @@ def _figures() -> dict[int, tuple[str, Callable[..., str], Callable[[], dict[str
         }),
         7: ("A recorded migration", pictures.recorded, lambda: {
             "name": _choice("Run", sorted(recorded_names(), key=lambda name: (name != RUN, name))),
+            "part": _choice("Show", {"all of it": 0, "the first blackout": 1, "the second blackout": 2}),
         }),
         8: ("What the laws say", pictures.laws, lambda: {"name": _choice("Optimisation", tuple(sorted(catalogue())))}),
         9: ("What is felt", pictures.felt, lambda: {

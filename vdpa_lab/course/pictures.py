@@ -11,6 +11,7 @@ from typing import Any
 
 from vdpa_lab.course.ring_bench import Cell, RingBench, flag_names
 from vdpa_lab.units import MIB, MS, PAGE_SIZE, format_bytes, format_duration
+from vdpa_lab.words import InputError
 
 INK = "var(--jp-ui-font-color1, #222)"
 HEADER, FRAME = (0x1000, 12, False), (0x2000, 1514, True)
@@ -170,7 +171,7 @@ def rebuilds(pairs: int, batched: bool) -> str:
     most = max(entries / times for _, _, times, entries in found)
     titles = {"switch": "switch to SVQ (VM runs)", "stop": "stop (VM stopped)"}
     rows = [
-        (titles[path], caller, times, f"{entries / times:,.0f}", Bar(entries / times / most))
+        (titles[path], caller, times, f"{entries / times:,.5g}", Bar(entries / times / most))
         for path, caller, times, entries in found
     ]
     stop = [(times, entries) for path, _, times, entries in found if path == "stop"]
@@ -179,20 +180,25 @@ def rebuilds(pairs: int, batched: bool) -> str:
     return f"<p><b>{said}</b></p>" + table(("when", "issued by", "times", "entries each", ""), rows)
 
 
-def recorded(name: str) -> str:
-    """Both blackouts of a recorded run as lanes in time, and its lengths."""
+def recorded(name: str, part: int) -> str:
+    """A recorded run as lanes in time, and its windows; part: 0 for all of it, else the number of a blackout."""
     from vdpa_lab.course.lesson_blackouts import recorded as read
     from vdpa_lab.plot import timeline_svg
     from vdpa_lab.timeline import WINDOWS
 
     run = read(name)
+    marks = run.timeline.marks.values()
+    found = [(each["start_ns"], each["start_ns"] + each["ns"]) for each in run.outages() if each["blackout"] == part]
+    if part and not found:
+        raise InputError(f"the logs of {name} show no blackout {part}; with x-svq=on there is no first one")
+    spans = found or [(min(marks), max(marks))]
+    start, end = min(first for first, _ in spans), max(last for _, last in spans)
     windows = run.windows()
     rows = [(WINDOWS[key].title, format_duration(ns), Bar(ns / max(windows.values()))) for key, ns in windows.items()]
-    marks = run.timeline.marks
     picture = timeline_svg(
         run.timeline,
-        min(marks.values()),
-        max(marks.values()),
+        start,
+        end,
         lambda span: f"{span.op}: {format_duration(span.ns)}\n{span.lane}",
         title=f"Recorded run {name}",
         ink=INK,
