@@ -295,7 +295,8 @@ def test_a_recording_and_a_figure_lie_beside_the_run(lab):
 
 
 def uploaded(name, content):
-    return {"name": name, "type": "", "size": len(content), "content": memoryview(content), "last_modified": datetime.now(UTC)}
+    now = datetime.now(UTC)
+    return {"name": name, "type": "", "size": len(content), "content": memoryview(content), "last_modified": now}
 
 
 def test_uploaded_logs_are_read_and_untrusted(lab):

@@ -13,7 +13,7 @@ import numpy as np
 
 from vdpa_lab.course.exercise import Exercise, Message, Question, Slip, judge_function, judge_number, judge_table
 from vdpa_lab.machine.dirty import DirtyBitmap
-from vdpa_lab.migration.precopy import MAX_ROUNDS, Precopy, precopy
+from vdpa_lab.migration.precopy import STALLED, Precopy, precopy
 from vdpa_lab.model import Dirty, Scenario, find_scenario
 from vdpa_lab.units import GIB, MIB, MS, PAGE_SIZE
 
@@ -21,6 +21,7 @@ MEMORY = 8 * GIB
 RATE, LIMIT = GIB, 300 * MS  # bytes a second, and the downtime limit: QEMU's default
 HOT = 64 * MIB
 WRITES_PER_SECOND = 2 * GIB // PAGE_SIZE
+FAST = 100 * GIB // PAGE_SIZE  # pages a second: the whole working set again and again within one window
 STEADY = 100_000  # pages a second of exercise 5.3
 BITS = 64
 
@@ -53,7 +54,7 @@ def _largest_hot() -> int:
     low, high = 1, MEMORY // MIB
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if passes(WRITES_PER_SECOND, middle * MIB).converged else (low, middle)
+        low, high = (middle, high) if passes(FAST, middle * MIB).converged else (low, middle)
     return low
 
 
@@ -100,14 +101,21 @@ def _judge_sync(answer: Any) -> Message:
     )
 
 
+def rounds() -> list[float]:
+    """Bytes that are dirty at the begin of each pass of exercise 5.3 and after the last, if passes were sent whole."""
+    left = [float(MEMORY)]
+    while left[-1] > LIMIT * RATE / 10**9:
+        left.append(STEADY * PAGE_SIZE * left[-1] / RATE)
+    return left
+
+
 def _steady() -> dict[str, Any]:
-    found = passes(STEADY, MEMORY)
-    left = found.iterations[-1].dirty_pages * PAGE_SIZE // MIB
-    return {"passes": len(found.iterations), "left_mib": left}
+    left = rounds()
+    return {"passes": len(left) - 1, "left_mib": round(left[-1] / MIB)}
 
 
 def _judge_steady(answer: Any) -> Message:
-    expected, found = _steady(), passes(STEADY, MEMORY)
+    expected, left, real = _steady(), rounds(), passes(STEADY, MEMORY)
     slips = {
         "passes": [
             Slip(expected["passes"] - 1, "The first pass sends all of memory; it counts too."),
@@ -120,14 +128,15 @@ def _judge_steady(answer: Any) -> Message:
             Slip(
                 int(LIMIT * RATE // 10**9 // MIB), "That is the largest that fits the limit; the last pass leaves less."
             ),
-            Slip(
-                found.iterations[-1].remaining_bytes // MIB,
-                "That is what the last pass sends; asked is what it leaves.",
-            ),
+            Slip(round(left[-2] / MIB), "That is what the last pass sends; asked is what it leaves."),
         ],
     }
     ratio = STEADY * PAGE_SIZE / RATE
-    why = f"Each pass leaves {ratio:.0%} of the one before: a geometric series, so its ratio decides, not its length."
+    why = (
+        f"Each pass leaves {ratio:.0%} of the one before: a geometric series, so its ratio decides, not its length. "
+        "QEMU looks again before a pass is over, as soon as the rest would fit: "
+        f"{len(real.iterations) - 1} passes here, and {real.left_pages * PAGE_SIZE // MIB} MiB left."
+    )
     look = "left = pages a second x 4 KiB x (left before / bandwidth), from 8 GiB on, until it fits 300 ms"
     return judge_table(answer, expected, why, slips, look=look, within=0.01)
 
@@ -145,9 +154,8 @@ QUESTION = Question(
 EXERCISES = (
     Exercise(
         "5.1", "How much may be hot?",
-        "The same guest and link: 2 GiB/s of writes, 1 GiB/s of bandwidth, 300 ms. What is the largest working "
-        "set in MiB "
-        "with which it still converges?",
+        "A guest writes so fast that its whole working set is dirty again at every look: 100 GiB/s. The link carries "
+        "1 GiB/s, the limit is 300 ms. What is the largest working set in MiB with which it still converges?",
         _judge_hot,
         (
             "The writer is faster than the link, so after each pass the whole working set is dirty again.",
@@ -157,8 +165,8 @@ EXERCISES = (
 bandwidth_mib_per_s, limit_s = 1024, 0.3
 answer = bandwidth_mib_per_s * limit_s
 """,
-        f"Beyond that no pass makes it smaller, and a real QEMU goes on forever; the lab gives up (after at "
-        f"most {MAX_ROUNDS}).",
+        f"Beyond that no pass makes it smaller, and a real QEMU goes on forever; the lab gives up (after {STALLED} "
+        "syncs without a new low).",
     ),
     Exercise(
         "5.2", "Counted once",
@@ -179,10 +187,9 @@ def answer(bmap, dirty):
     Exercise(
         "5.3", "How many passes?",
         f"A guest of 8 GiB dirties {STEADY:,} distinct pages of 4 KiB a second; the link carries 1 GiB/s, the "
-        f"limit is 300 "
-        "ms. How many passes are sent before the VM stops, and how many MiB does the last one leave? A dict "
-        "with the keys "
-        "passes and left_mib (to 1 %).",
+        "limit is 300 ms. Suppose that each pass is sent to its end before QEMU looks again. How many passes are "
+        "sent before the VM stops, and how many MiB does the last one leave? A dict with the keys passes and "
+        "left_mib (to 1 %).",
         _judge_steady,
         (
             "The first pass sends 8 GiB and takes 8 s. How many pages are dirty after it?",
@@ -195,6 +202,6 @@ while left > 0.3 * bandwidth:
     left, passes = {STEADY} * 4096 * (left / bandwidth), passes + 1
 answer = {{"passes": passes, "left_mib": left / (1 << 20)}}
 """,
-        "The lab also counts 8 bytes of header a page, hence the tolerance.",
+        "Headers (8 bytes a page) are left out here; the lab counts them.",
     ),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The widgets: a state that knows no widget, and views of it. The only floor that imports ipywidgets."""
+"""The widgets: a state that knows no widget, and views of it. Below the course, the only floor with ipywidgets."""
 
 from __future__ import annotations
 
