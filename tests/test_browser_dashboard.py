@@ -136,3 +136,41 @@ def test_every_tab_shows_its_view(start, tmp_path):
         page.screenshot(path=tmp_path / f"{title}.png")
     page.get_by_role("tab", name="Downtime", exact=True).click()
     assert start.picture()
+
+
+@pytest.mark.browser
+def test_logs_are_laid_beside_the_run_chosen_or_uploaded(start, tmp_path):
+    page, folder = start.page, CHECKOUT / "data" / "traces" / "v-128-1d-r1"
+    page.get_by_role("tab", name="Beside", exact=True).click()
+    page.get_by_label("Beside it", exact=True).select_option("Recorded: v-256-1d-r2")
+    page.get_by_text("v-256-1d-r2 (recorded) 133 ms").first.wait_for()
+    page.screenshot(path=tmp_path / "beside.png")
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Upload logs").click()
+    chooser.value.set_files([folder / "trace-src.log.gz", folder / "trace-dst.log.gz", folder / "config.json"])
+    page.get_by_text("trace-src.log.gz (recorded)").first.wait_for()
+    page.get_by_role("tab", name="Precopy", exact=True).click()
+    page.get_by_label("Pages a second", exact=True).fill("1000000")
+    page.get_by_label("Working set", exact=True).fill("64GiB")
+    page.get_by_label("Working set", exact=True).press("Enter")
+    page.get_by_text("It does not converge").wait_for()
+    page.screenshot(path=tmp_path / "precopy.png")
+
+
+@pytest.mark.browser
+def test_a_restarted_kernel_gives_the_session_back(lab, lab_page):
+    cell = "import os; os.environ['VDPA_LAB_AUTOSAVE'] = '.'; import vdpa_lab; vdpa_lab.explore('sim-256-1d')"
+    lab.add_notebook("kept.ipynb", cell)
+    page = lab_page.page
+    lab_page.open("kept.ipynb")
+    lab_page.run_all()
+    page.get_by_role("tab", name="Keep", exact=True).click()
+    page.get_by_label("Notes", exact=True).fill("do not lose me")
+    page.get_by_label("Notes", exact=True).press("Tab")
+    page.wait_for_timeout(500)
+    lab.stop_kernels()
+    lab_page.open("kept.ipynb")
+    lab_page.run_all()
+    page.get_by_text("as you left it").wait_for()
+    page.get_by_role("tab", name="Keep", exact=True).click()
+    page.wait_for_function("() => [...document.querySelectorAll('textarea')].some(t => t.value === 'do not lose me')")

@@ -149,7 +149,7 @@ def _field(field: Field, state: LabState, guarded: Guarded) -> widgets.Widget:
         options=field.options,
         description=field.title,
         layout={"width": "auto"},
-        style={"description_width": "88px"},
+        style={"description_width": "88px" if field.group == "scenario" else "116px"},
         **more,
     )
     control.observe(guarded(lambda change: state.edit(field.name, change["new"])), "value")
