@@ -24,6 +24,7 @@ _PUBLIC = {
     "calibrate_runs": "vdpa_lab.beside",
     "fit_text": "vdpa_lab.beside",
     "leave_one_out": "vdpa_lab.beside",
+    "figure_table": "vdpa_lab.beside",
     "draw_downtime": "vdpa_lab.plot",
     "draw_ladder": "vdpa_lab.plot",
     "attribute": "vdpa_lab.sweep",

@@ -7,6 +7,7 @@ from vdpa_lab.plot.growth import draw_growth, write_growth
 from vdpa_lab.plot.ladder import draw_ladder
 from vdpa_lab.plot.lanes import timeline_svg
 from vdpa_lab.plot.precopy import draw_remaining, precopy_figure, whole_figure
+from vdpa_lab.plot.reproduce import figures_figure
 from vdpa_lab.plot.save import save_figure, svg_of, swatch_png
 from vdpa_lab.plot.screen import DowntimePicture
 from vdpa_lab.plot.style import FAMILIES, Family, family_of
@@ -24,6 +25,7 @@ __all__ = [
     "draw_remaining",
     "duration_words",
     "family_of",
+    "figures_figure",
     "lanes_figure",
     "precopy_figure",
     "save_figure",

@@ -1,0 +1,34 @@
+"""Published figures as a table and a picture: every row, its ratio, and what may be made of it."""
+
+import pytest
+
+from vdpa_lab.beside import figure_table
+from vdpa_lab.migration.compare import compare_figures
+from vdpa_lab.plot import figures_figure
+from vdpa_lab.words import InputError
+
+
+def test_the_table_has_every_row_and_reading():
+    table = figure_table("V1", "V12")
+    rows = compare_figures(["V1", "V12"])
+    assert list(table["row"]) == [row["row"] for row in rows]
+    assert set(table["reading"]) == {"as printed", "rows 1-2 transposed"}
+    first = table.iloc[0]
+    assert (first["published"], first["met"], first["use"]) == ("20–30", "no", "fitted")
+    assert float(first["ratio"]) == pytest.approx(rows[0]["ratio"], abs=0.005)
+    shown = table[table["figure"] == "V12"].iloc[0]
+    assert (shown["simulated"], shown["ratio"], shown["met"], shown["use"]) == ("not computed", "", "", "shown")
+    assert set(figure_table("V4")["met"]) == {"yes"}
+    assert figure_table("P1").iloc[0]["published"] == "none"
+
+
+def test_a_panel_a_figure_and_reading():
+    titles = [ax.get_title(loc="left") for ax in figures_figure("V1", "V8").axes]
+    assert titles[0].startswith("V1: ")
+    assert "rows 1-2 transposed" in titles[1]
+    assert titles[2].startswith("V8: ")
+
+
+def test_an_unknown_figure_is_refused():
+    with pytest.raises(InputError, match="no figure 'V99'"):
+        figure_table("V99")
