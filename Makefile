@@ -15,7 +15,7 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 # Without compiled files every kernel start would parse the whole environment again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help lab test lint coverage figures calibration strip constraints clean
+.PHONY: help lab test lint coverage figures calibration validation checksums strip constraints clean
 
 help:
 	@echo 'make lab         install, then open JupyterLab on the start notebook'
@@ -24,6 +24,8 @@ help:
 	@echo 'make coverage    line coverage as pages in build/coverage'
 	@echo 'make figures     every published figure beside the model, into build/figures'
 	@echo 'make calibration fit the prices in data/calibration again'
+	@echo 'make validation  what the model was held against, into docs'
+	@echo 'make checksums   of published figures and recordings, after a change that is meant'
 	@echo 'make strip       take outputs and widget state out of the notebooks'
 	@echo 'make constraints write down the versions installed now'
 	@echo 'make clean       remove .venv and everything generated'
@@ -48,6 +50,14 @@ figures: .venv/lab-installed
 
 calibration: .venv/lab-installed
 	$(BIN)/python -m vdpa_lab.migration.calibrate data/calibration
+
+validation: .venv/lab-installed
+	$(BIN)/python -m vdpa_lab.beside.validation docs
+	$(BIN)/python -m vdpa_lab.plot.tour docs/pictures
+
+# Of what came from outside: published figures and recordings. A change there has to be meant.
+checksums:
+	cd data && find published traces precopy -type f | LC_ALL=C sort | xargs sha256sum > SHA256SUMS
 
 strip: .venv/lab-installed
 	$(BIN)/jupyter nbconvert --log-level=WARN --clear-output --inplace \

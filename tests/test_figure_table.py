@@ -1,10 +1,15 @@
 """Published figures as a table and a picture: every row, its ratio, and what may be made of it."""
 
+from hashlib import sha256
+
 import pytest
+from conftest import CHECKOUT
 
 from vdpa_lab.beside import figure_table
+from vdpa_lab.beside.validation import validation_text, windows_text
 from vdpa_lab.migration.compare import compare_figures
 from vdpa_lab.plot import figures_figure
+from vdpa_lab.plot.tour import write_tour
 from vdpa_lab.words import InputError
 
 
@@ -32,3 +37,28 @@ def test_a_panel_a_figure_and_reading():
 def test_an_unknown_figure_is_refused():
     with pytest.raises(InputError, match="no figure 'V99'"):
         figure_table("V99")
+
+
+def test_the_validation_report_is_what_it_would_be_now():
+    """Meant? make validation"""
+    assert (CHECKOUT / "docs" / "windows.md").read_text() == windows_text()
+    assert (CHECKOUT / "docs" / "validation.md").read_text() == validation_text()
+
+
+def test_published_figures_and_recordings_are_as_they_came():
+    """Meant? make checksums"""
+    data = CHECKOUT / "data"
+    listed = dict(line.split("  ")[::-1] for line in (data / "SHA256SUMS").read_text().splitlines())
+    found = [
+        path for folder in ("published", "traces", "precopy") for path in (data / folder).rglob("*") if path.is_file()
+    ]
+    assert {str(path.relative_to(data)): sha256(path.read_bytes()).hexdigest() for path in found} == listed
+
+
+def test_the_pictures_of_the_readme(tmp_path):
+    readme = (CHECKOUT / "README.md").read_text()
+    written = write_tour(tmp_path)
+    for path in written:
+        assert f"docs/pictures/{path.name}" in readme
+        assert (CHECKOUT / "docs" / "pictures" / path.name).is_file()
+    assert "as QEMU 10.1, Linux 6.12 ship it" in (tmp_path / "downtime.svg").read_text()

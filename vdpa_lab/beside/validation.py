@@ -1,0 +1,153 @@
+"""docs/validation.md and docs/windows.md: what the model was held against, and how each window is defined.
+
+`python -m vdpa_lab.beside.validation docs` writes both; a test keeps the files as they would be written.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from vdpa_lab import traces
+from vdpa_lab.beside.differences import compare
+from vdpa_lab.beside.figures import TOLERANCE
+from vdpa_lab.beside.run_prices import leave_one_out
+from vdpa_lab.library import precopy_runs
+from vdpa_lab.migration.compare import compare_figures
+from vdpa_lab.migration.precopy import precopy
+from vdpa_lab.model.scenario_file import save_text
+from vdpa_lab.paths import data_dir
+from vdpa_lab.timeline import WINDOWS
+from vdpa_lab.units import SECOND
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "/") for cell in line) + " |" for line in lines)
+
+
+def _figures() -> str:
+    rows = [row for row in compare_figures() if row["ratio"] is not None]
+    met = [row for row in rows if 1 / TOLERANCE <= row["ratio"] <= TOLERANCE]
+    parts = []
+    for use in ("fitted", "predicted"):
+        mine = [row for row in rows if row["use"] == use]
+        good = sum(row in met for row in mine)
+        parts.append(f"{good} of {len(mine)} {use} values")
+    table = _table(
+        ("figure", "row", "reading", "published", "simulated / published", "use", "constant without mechanism"),
+        (
+            (
+                row["figure"],
+                row["row"],
+                row["reading"],
+                "–".join(f"{value:g}" for value in dict.fromkeys(row["published"])) + f" {row['unit']}",
+                f"{row['ratio']:.2f}",
+                row["use"],
+                f"{row['residual_constant']:.0%}",
+            )
+            for row in rows
+        ),
+    )
+    return f"Within a factor {TOLERANCE:g}: {' and '.join(parts)}.\n\n{table}"
+
+
+def _recorded() -> list[traces.TraceRun]:
+    return [traces.run(path) for path in sorted((data_dir() / "traces").glob("v-*")) if path.is_dir()]
+
+
+def _counts(runs: Iterable[traces.TraceRun]) -> str:
+    rows = []
+    for run in runs:
+        counts = compare(run).count_rows()
+        unlike = [
+            f"{row['operation']} {row['first']} / {row['count']}" for row in counts if row["first"] != row["count"]
+        ]
+        rows.append(
+            (run.name, run.qemu, len(counts), len(counts) - len(unlike), "; ".join(dict.fromkeys(unlike)) or "none")
+        )
+    return _table(
+        ("run", "QEMU", "kinds of operation, by window", "equal in number", "unlike: recorded / simulated"), rows
+    )
+
+
+def _left_out(runs: Sequence[traces.TraceRun]) -> str:
+    rows = [
+        (
+            row["run"],
+            row["window"],
+            f"{row['recorded_ns'] / 1e6:.0f}",
+            f"{row['predicted_ns'] / 1e6:.0f}",
+            f"{row['ratio']:.2f}",
+        )
+        for row in leave_one_out(runs)
+    ]
+    return _table(("run", "window", "recorded, ms", "predicted from the other runs, ms", "ratio"), rows)
+
+
+def _precopy() -> str:
+    rows = []
+    for real in precopy_runs():
+        ours = precopy(real.scenario)
+        rows.append(
+            (
+                real.name,
+                f"{real.total_ns / SECOND:.2f}",
+                f"{ours.total_ns / real.total_ns:.2f}",
+                f"{ours.transferred_bytes / real.transferred_bytes:.2f}",
+                f"{real.syncs} / {ours.syncs}",
+            )
+        )
+    return _table(("run", "total, s", "time, ratio", "bytes, ratio", "syncs: recorded / simulated"), rows)
+
+
+def validation_text() -> str:
+    """The report in Markdown: published figures, recorded runs, precopy."""
+    runs = _recorded()
+    return f"""# Validation
+
+Made by `make validation`; a test keeps it as it would be made. Fitted values entered the one fit of all testbeds,
+predicted ones did not; where a figure has two readings, each is fitted by itself.
+
+## Published figures
+
+{_figures()}
+
+## Recorded runs: operations
+
+The plan of the scenario that is derived from a run, beside its logs. Five of the runs have a kernel log in order, which
+the plan equals line by line (`tests/test_trace_scenario.py`).
+
+{_counts(runs)}
+
+## Recorded runs: each predicted from the others
+
+Prices fitted to all runs but one predict the windows of that one.
+
+{_left_out(runs)}
+
+## Precopy of nine runs
+
+One calibration for all of them; the settings are the runs' own.
+
+{_precopy()}
+"""
+
+
+def windows_text() -> str:
+    """What each window is, in Markdown."""
+    rows = ((f"`{w.name}`", w.title, w.meaning, f"`{w.begin}` → `{w.end}`", w.combine) for w in WINDOWS.values())
+    return f"""# The windows
+
+Every length that the lab prints is one of these, for simulations and recordings alike; `{{d}}` is each device, and the
+last column says how devices join. Published figures name which window they are taken for.
+
+{_table(("name", "title", "meaning", "from → to", "devices"), rows)}
+"""
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    save_text(validation_text(), folder / "validation.md")
+    save_text(windows_text(), folder / "windows.md")
