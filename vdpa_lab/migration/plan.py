@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -60,14 +60,18 @@ class PlanError(ValueError):
 Where = Callable[[Step], bool]
 
 
-def where(**wanted: object) -> Where:
-    """A test on steps: each named attribute equals the value, or is in it when it is a set; `side` is the lane's."""
-    sets = [
+def _tests(wanted: Mapping[str, object]) -> list[tuple[int, Collection[object]]]:
+    """Per attribute its place in a step, and the values that pass."""
+    return [
         (Step._fields.index(key), value if isinstance(value, (set, frozenset)) else {value})
         for key, value in wanted.items()
         if key != "side"
     ]
-    side = wanted.get("side")
+
+
+def where(**wanted: object) -> Where:
+    """A test on steps: each named attribute equals the value, or is in it when it is a set; `side` is the lane's."""
+    sets, side = _tests(wanted), wanted.get("side")
 
     def matches(step: Step) -> bool:
         for field, values in sets:
@@ -97,8 +101,11 @@ class Plan:
 
     def select(self, **wanted: object) -> list[Step]:
         """The steps that match, in order (see `where`)."""
-        matches = where(**wanted)
-        return [step for step in self.steps if matches(step)]
+        found: Iterable[Step] = self.steps
+        for field, values in _tests(wanted):  # one after the other: few steps are left after the first
+            found = [step for step in found if step[field] in values]
+        side = wanted.get("side")
+        return [step for step in found if side is None or step.lane.side == side]
 
     def devices(self, side: str, path: str) -> list[int]:
         """The devices that have steps on this side and path, in the order in which they are served."""
@@ -112,19 +119,28 @@ class Plan:
         if not gone:
             return self
         inherited: dict[str, tuple[str, ...]] = {}
-        kept = []
-        for step in self.steps:
-            after = step.after
-            if not gone.keys().isdisjoint(after):
-                joined: dict[str, None] = {}
-                for name in after:
-                    joined.update(dict.fromkeys(inherited[name] if name in gone else (name,)))
-                after = tuple(joined)
+        kept: list[Step] = []
+        at = 0
+        for index in self._of(gone.keys(), gone.keys()):
+            kept += self.steps[at:index]
+            step, at = self.steps[index], index + 1
+            joined: dict[str, None] = {}
+            for name in step.after:
+                joined.update(dict.fromkeys(inherited[name] if name in gone else (name,)))
             if step.name in gone:
-                inherited[step.name] = after
+                inherited[step.name] = tuple(joined)
             else:
-                kept.append(step if after is step.after else step._replace(after=after))
-        return replace(self, steps=tuple(kept))
+                kept.append(step._replace(after=tuple(joined)))
+        return replace(self, steps=(*kept, *self.steps[at:]))
+
+    def _of(self, named: Collection[str], waited_for: Collection[str]) -> list[int]:
+        """Places of the steps of these names and of those that wait for one of the others; the rest stays as it is."""
+        named, waited_for = frozenset(named), frozenset(waited_for)
+        return [
+            index
+            for index, step in enumerate(self.steps)
+            if step.name in named or not waited_for.isdisjoint(step.after)
+        ]
 
     def alter(self, steps: Iterable[Step], change: Callable[[Step], Step]) -> Plan:
         """With `change` applied to each of `steps`; their names stay."""
@@ -144,7 +160,10 @@ class Plan:
         """Several insertions at once: chains of new steps by the name of the step that they go before, or after."""
         steps: list[Step] = []
         moved_on: dict[str, str] = {}  # what waited for the key waits for the value
-        for step in self.steps:
+        at = 0
+        for index in self._of(before.keys() | after.keys(), after.keys()):
+            steps += self.steps[at:index]
+            step, at = self.steps[index], index + 1
             if not moved_on.keys().isdisjoint(step.after):
                 step = step._replace(after=tuple(moved_on.get(name, name) for name in step.after))
             if ahead := before.get(step.name):
@@ -154,7 +173,7 @@ class Plan:
             if behind := after.get(step.name):
                 _append_chain(steps, behind, (step.name,))
                 moved_on[step.name] = behind[-1].name
-        return replace(self, steps=tuple(steps))
+        return replace(self, steps=(*steps, *self.steps[at:]))
 
     def move(self, steps: Iterable[Step], *, after: Step) -> Plan:
         """With `steps` taken out of their place and put in series just after another step."""
@@ -175,11 +194,14 @@ class Plan:
 
     def branch_all(self, branches: Mapping[str, Sequence[Step]]) -> Plan:
         """Several chains taken out of their places, each run beside what else follows the step that it is named by."""
+        left = self.drop(each for chain in branches.values() for each in chain)
         steps: list[Step] = []
-        for step in self.drop(each for chain in branches.values() for each in chain).steps:
-            steps.append(step)
-            _append_chain(steps, branches.get(step.name, ()), (step.name,))
-        return replace(self, steps=tuple(steps))
+        at = 0
+        for index in left._of(branches.keys(), ()):
+            steps += left.steps[at : index + 1]
+            at = index + 1
+            _append_chain(steps, branches[left.steps[index].name], (left.steps[index].name,))
+        return replace(self, steps=(*steps, *left.steps[at:]))
 
     def move_all(self, moves: Mapping[str, Sequence[Step]]) -> Plan:
         """Several moves at once: steps taken out of their places, by the name of the step that they go after."""
