@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from vdpa_lab.machine.iotlb import Map
 from vdpa_lab.migration import Plan, PlanError, Step, catalogue, default_toggles, plan, simulate
 from vdpa_lab.migration.account import account
+from vdpa_lab.migration.compare import quantity_parts
 from vdpa_lab.migration.laws import Ancestry, work_totals
 from vdpa_lab.migration.plan import PATHS, where
 from vdpa_lab.model import Guest, Scenario, find_scenario, scenario_names
@@ -222,7 +223,7 @@ def test_unpinning_is_by_small_pages_whatever_backs_them():
 
 
 def test_precreated_virtqueues_need_256_entries():
-    """Trap: with any other ring size DRIVER_OK creates them all the same."""
+    """Trap 33: with any other ring size DRIVER_OK creates them all the same."""
     scenario = find_scenario("tatulea2024precreate")
     ran = {}
     for size in (256, 1024):
@@ -293,3 +294,18 @@ def test_without_suspend_the_device_is_reset_first_and_ring_unmaps_are_cheap():
         assert min(rings) > 100 if names else max(rings) < 16
         bases = one.select(path="switch", op="GET/SET_VRING_BASE", caller="vhost_vdpa_get_vring_base")
         assert len(bases) == asked, "without it the base is the guest's used index, which no ioctl asks for"
+
+
+def test_commands_in_flight_gain_up_to_the_slots_and_no_further():
+    """Trap 34: 16 of 31 slots are for general objects, so 64 virtqueues take four times as long as 16."""
+    base = find_scenario("tatulea2024vq")
+    shipped = {"suspend", "iotlb-batch", "cvq-asid", "keep-notifiers", "async-vq"}
+
+    def took(pairs):
+        one = replace(base, device=replace(base.device, queue_pairs=pairs))
+        return sum(part.ns for part in quantity_parts(simulate(one, shipped), "call:SUSPEND"))
+
+    assert took(4) == took(8), "8 or 16 virtqueues: one round of each command"
+    assert took(32) == pytest.approx(4 * took(8), rel=0.01)
+    with pytest.raises(InputError, match="in_flight"):
+        simulate(base, shipped, knobs={"async-vq": {"in_flight": 31}})
