@@ -149,7 +149,7 @@ def passes(rate: int, working_set: int, bandwidth: int, limit: int) -> str:
     ]  # fmt: skip
     left = found.left_pages * PAGE_SIZE
     said = (
-        f"Converges after {len(found.iterations)} passes and {format_duration(found.total_ns)}; {left // MIB:,} "
+        f"Converges after {len(found.iterations) - 1} passes and {format_duration(found.total_ns)}; {left // MIB:,} "
         f"MiB are "
         f"sent with the VM stopped."
         if found.converged
@@ -157,7 +157,7 @@ def passes(rate: int, working_set: int, bandwidth: int, limit: int) -> str:
         f"{bandwidth * limit // 1000:,} MiB."
     )
     more = "<p>…</p>" if len(found.iterations) > len(shown) else ""
-    return f"<p><b>{said}</b></p>" + table(("pass", "begins at", "sends", "pages dirtied meanwhile", ""), rows) + more
+    return f"<p><b>{said}</b></p>" + table(("pass", "begins at", "dirty then", "pages dirtied meanwhile", ""), rows) + more
 
 
 def rebuilds(pairs: int, batched: bool) -> str:

@@ -15,6 +15,7 @@ from vdpa_lab.ui import view_texts
 from vdpa_lab.ui.beside import Beside
 from vdpa_lab.ui.keeping import Keeping
 from vdpa_lab.ui.state import LabState
+from vdpa_lab.ui.view import View
 from vdpa_lab.ui.workload import PrecopyPage, TrafficPage
 from vdpa_lab.ui.worth import Worth
 
@@ -27,31 +28,6 @@ SPANS = {
 }
 TEXTS = ("Plan", "Difference from stock", "As a kernel log")
 DRAWING_INK = "var(--jp-ui-font-color1, #222)"
-
-
-class View:
-    """A page that is drawn when it is in sight and the run is another one than it shows."""
-
-    title = ""
-
-    def __init__(self, state: LabState):
-        self.state, self.page = state, widgets.HTML()
-        self.box = widgets.VBox([self.page])
-        self._shown: object = None
-
-    def html(self) -> str:
-        """What the page says of the present run."""
-        raise NotImplementedError
-
-    def key(self) -> tuple:
-        """What the page depends on; it is drawn again when this changes."""
-        return (self.state.run,)
-
-    def show(self) -> None:
-        """Draw, unless that is what stands there already."""
-        key = self.key()
-        if self._shown is None or any(a is not b for a, b in zip(key, self._shown, strict=True)):
-            self.page.value, self._shown = self.html(), key
 
 
 class Operations(View):

@@ -12,6 +12,7 @@ from vdpa_lab.plot import svg_of, whole_figure
 from vdpa_lab.ui import traffic_texts
 from vdpa_lab.ui.controls import field_controls, show_fields
 from vdpa_lab.ui.state import LabState
+from vdpa_lab.ui.view import View
 from vdpa_lab.ui.view_texts import table
 from vdpa_lab.units import format_bytes, format_duration
 
@@ -48,33 +49,22 @@ def passes(found: Precopy) -> str:
     return table(head, [tuple(map(escape, row)) for row in rows], "Passes of precopy")
 
 
-class Workload:
-    """A page with controls of a group of fields over what follows from them; drawn when it is in sight."""
+class Workload(View):
+    """A page with controls of a group of fields over what follows from them."""
 
-    title = group = ""
+    group = ""
 
     def __init__(self, state: LabState, guarded: Callable[[Callable], Callable]):
-        self.state = state
+        super().__init__(state)
         self.fields = field_controls(state, guarded, self.group)
         grid = widgets.VBox(list(self.fields.values()))
         grid.add_class("vdpa-fields")
-        self.page = widgets.HTML()
-        self.box = widgets.VBox([grid, self.page])
-        self._shown: object = None
-
-    def html(self) -> str:
-        """What the page says of the present run."""
-        raise NotImplementedError
-
-    def key(self) -> tuple:
-        """What the page depends on."""
-        return (self.state.run,)
+        self.box.children = [grid, self.page]
 
     def show(self) -> None:
         """Bring controls and page up to date."""
         show_fields(self.fields, self.state)
-        if self._shown is None or any(a is not b for a, b in zip(self.key(), self._shown, strict=True)):
-            self.page.value, self._shown = self.html(), self.key()
+        super().show()
 
 
 class PrecopyPage(Workload):
