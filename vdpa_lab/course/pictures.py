@@ -157,7 +157,8 @@ def passes(rate: int, working_set: int, bandwidth: int, limit: int) -> str:
         f"{bandwidth * limit // 1000:,} MiB."
     )
     more = "<p>…</p>" if len(found.iterations) > len(shown) else ""
-    return f"<p><b>{said}</b></p>" + table(("pass", "begins at", "dirty then", "pages dirtied meanwhile", ""), rows) + more
+    head = ("pass", "begins at", "dirty then", "pages dirtied meanwhile", "")
+    return f"<p><b>{said}</b></p>" + table(head, rows) + more
 
 
 def rebuilds(pairs: int, batched: bool) -> str:
