@@ -36,12 +36,12 @@ def test_list(capsys, what):
 
 
 def test_simulate_has_the_contract_s_keys_and_the_library_s_numbers(capsys):
-    found = document(capsys, "simulate", "talk")
+    found = document(capsys, "simulate", "sim-256-2d")
     assert {
         "scenario", "optimizations", "testbed", "windows", "breakdown", "precopy", "traffic", "counts", "sources",
         "share_by_basis",
     } <= found.keys()  # fmt: skip
-    windows = simulate(find_scenario("talk")).windows
+    windows = simulate(find_scenario("sim-256-2d")).windows
     for name in (
         "svq_switch",
         "svq_switch_sum",
@@ -62,7 +62,7 @@ def test_simulate_has_the_contract_s_keys_and_the_library_s_numbers(capsys):
 def test_toggles(capsys):
     stock = document(capsys, "simulate", "sim-256-1d", "--only", "")
     assert stock["optimizations"] == []
-    some = document(capsys, "simulate", "talk", "--only", "iotlb-batch,suspend", "--on", "cvq-asid", "--off", "suspend")
+    some = document(capsys, "simulate", "liu2023", "--only", "iotlb-batch,suspend", "--on", "cvq-asid", "--off", "suspend")
     assert set(some["optimizations"]) == {"iotlb-batch", "cvq-asid"}
 
 
