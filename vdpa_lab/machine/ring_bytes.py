@@ -1,4 +1,4 @@
-"""Rings read back from their bytes: what VIRTIO 1.3 (2.7, 2.8) lays out in memory, and nothing a driver keeps in private.
+"""Rings read back from their bytes: what VIRTIO 1.3 (2.7, 2.8) lays out in memory, and no driver's private book.
 
 Indices that live in no ring (a device's last_avail_idx, a driver's last used index, the slots and wrap counters of a
 packed queue) come from the state of the side that keeps them.
