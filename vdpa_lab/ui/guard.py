@@ -100,6 +100,7 @@ CSS = """
   color: var(--jp-ui-font-color1, #222); border-bottom: 1px solid var(--jp-border-color3, #ddd)}
 .vdpa-root .vdpa-view code {background: none; padding: 0; font-size: 11px; color: inherit; white-space: nowrap}
 .vdpa-view a {color: var(--jp-content-link-color, #0059b3); text-decoration: underline}
+.vdpa-rings {display: flex; flex-wrap: wrap; gap: 0 24px} .vdpa-rings h4 {margin: 4px 0 2px; font-size: 12px}
 .vdpa-share {height: 10px; min-width: 1px; background: #0072B2} .vdpa-view td:has(.vdpa-share) {width: 180px}
 .vdpa-pairs {font-size: 12px; margin: 0 0 6px; padding-left: 18px}
 .vdpa-root .vdpa-listing {font-size: 11px; line-height: 1.35; max-height: 560px; overflow: auto; padding: 6px;

@@ -14,6 +14,7 @@ from vdpa_lab.timeline import WINDOWS, intervals
 from vdpa_lab.ui import view_texts
 from vdpa_lab.ui.beside import Beside
 from vdpa_lab.ui.keeping import Keeping
+from vdpa_lab.ui.rings_view import Rings
 from vdpa_lab.ui.state import LabState
 from vdpa_lab.ui.view import View
 from vdpa_lab.ui.workload import PrecopyPage, TrafficPage
@@ -117,6 +118,7 @@ class Views:
             TrafficPage(state, guarded),
             Beside(state, guarded),
             Sources(state),
+            Rings(state, guarded),
             Worth(state, guarded),
             Keeping(state, guarded),
         ]
