@@ -177,7 +177,11 @@ def precopy(scenario: Scenario, exact: bool = False) -> Precopy:
     dirty = scenario.workload.dirty
     scattered = dirty is not None and dirty.rate and dirty.pattern != "sequential"
     kind = ExactRam if exact else AggregateRam if scattered else IntervalRam
-    ram = kind(layout(scenario), dirty, *page_costs(scenario))
+    return play(scenario, kind(layout(scenario), dirty, *page_costs(scenario)))
+
+
+def play(scenario: Scenario, ram: Amounts | ExactRam) -> Precopy:
+    """The migration thread over RAM that is new, from the first sync until the last page is sent."""
     clock = _Clock(scenario, ram)
     ram.sync()
     clock.note()

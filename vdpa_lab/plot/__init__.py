@@ -1,6 +1,7 @@
 """Pictures: data and Axes in, Axes out. The only floor that imports matplotlib, never its global state."""
 
 from vdpa_lab.plot.beside import lanes_figure, windows_figure, write_comparison
+from vdpa_lab.plot.bitmap import bitmap_figure, cell_words
 from vdpa_lab.plot.downtime import Bar, bar_of, draw_downtime, draw_legend, duration_words
 from vdpa_lab.plot.files import write_downtime, write_figures
 from vdpa_lab.plot.growth import draw_growth, write_growth
@@ -18,6 +19,8 @@ __all__ = [
     "DowntimePicture",
     "Family",
     "bar_of",
+    "bitmap_figure",
+    "cell_words",
     "draw_downtime",
     "draw_growth",
     "draw_ladder",

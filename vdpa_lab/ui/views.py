@@ -13,6 +13,7 @@ from vdpa_lab.plot import timeline_svg
 from vdpa_lab.timeline import WINDOWS, intervals
 from vdpa_lab.ui import view_texts
 from vdpa_lab.ui.beside import Beside
+from vdpa_lab.ui.bitmap_view import Bitmap
 from vdpa_lab.ui.keeping import Keeping
 from vdpa_lab.ui.rings_view import Rings
 from vdpa_lab.ui.state import LabState
@@ -119,6 +120,7 @@ class Views:
             Beside(state, guarded),
             Sources(state),
             Rings(state, guarded),
+            Bitmap(state, guarded),
             Worth(state, guarded),
             Keeping(state, guarded),
         ]
