@@ -129,6 +129,8 @@ def test_every_tab_shows_its_view(start, tmp_path):
         ("Precopy", "bitmap syncs"),
         ("Traffic", "Longest gap"),
         ("Beside", "Choose a recorded migration"),
+        ("Rings", "The driver makes 8 buffers available"),
+        ("Bitmap", "on the bitmaps that KVM and QEMU keep"),
         ("Sources", "Share of outage"),
     ):
         page.get_by_role("tab", name=title, exact=True).click()

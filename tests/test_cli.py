@@ -62,7 +62,9 @@ def test_simulate_has_the_contract_s_keys_and_the_library_s_numbers(capsys):
 def test_toggles(capsys):
     stock = document(capsys, "simulate", "sim-256-1d", "--only", "")
     assert stock["optimizations"] == []
-    some = document(capsys, "simulate", "liu2023", "--only", "iotlb-batch,suspend", "--on", "cvq-asid", "--off", "suspend")
+    some = document(
+        capsys, "simulate", "liu2023", "--only", "iotlb-batch,suspend", "--on", "cvq-asid", "--off", "suspend"
+    )
     assert set(some["optimizations"]) == {"iotlb-batch", "cvq-asid"}
 
 
