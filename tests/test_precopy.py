@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from naive_precopy import NaiveRam
 
+from vdpa_lab.kernels.bitmap_sync import HEADER_BYTES as PAGE_HEADER
 from vdpa_lab.library import precopy_runs
 from vdpa_lab.migration import precopy_exact, simulate
 from vdpa_lab.migration.precopy import MAX_WAIT, WINDOW, precopy
 from vdpa_lab.migration.precopy_aggregate import AggregateRam
 from vdpa_lab.migration.precopy_exact import ExactRam
-from vdpa_lab.migration.precopy_layout import PAGE_HEADER, Layout, layout, page_ns, wire_ns
+from vdpa_lab.migration.precopy_layout import Layout, layout, page_ns, wire_ns
 from vdpa_lab.model import Change, Dirty, Guest, Link, Migration, Scenario, Traffic, Workload, find_scenario
 from vdpa_lab.plot import precopy_figure, whole_figure
 from vdpa_lab.units import GIB, MIB, MS, PAGE_SIZE, SECOND, TIB

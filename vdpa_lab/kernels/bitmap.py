@@ -186,7 +186,7 @@ def clear_range(words, start, stop):
 
 
 @kernel(inline=True)
-def _find(words, start, stop, flip):
+def find(words, start, stop, flip):
     """The first page of [start, stop) whose bit differs from those of `flip` (0 or ONES); stop if there is none."""
     if start >= stop:
         return stop
@@ -206,8 +206,8 @@ def next_run(words, start, stop):
 
     QEMU find_next_bit, as in migration_bitmap_find_dirty, then find_next_zero_bit.
     """
-    first = _find(words, start, stop, U0)
-    return first, _find(words, first, stop, ONES)
+    first = find(words, start, stop, U0)
+    return first, find(words, first, stop, ONES)
 
 
 @kernel(counted=False)

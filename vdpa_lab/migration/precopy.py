@@ -9,10 +9,11 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
+from vdpa_lab.kernels.bitmap_sync import wire_bytes
 from vdpa_lab.migration.precopy_aggregate import AggregateRam, Amounts
 from vdpa_lab.migration.precopy_exact import ExactRam
 from vdpa_lab.migration.precopy_intervals import IntervalRam
-from vdpa_lab.migration.precopy_layout import PAGE_HEADER, ZERO_WIRE, layout, page_costs
+from vdpa_lab.migration.precopy_layout import layout, page_costs
 from vdpa_lab.model import UNSET, Scenario
 from vdpa_lab.units import MS, PAGE_SIZE, SECOND
 
@@ -70,7 +71,7 @@ class Precopy(NamedTuple):
 
     @property
     def left_bytes(self) -> int:
-        return (self.left_pages - self.left_zero_pages) * (PAGE_SIZE + PAGE_HEADER) + self.left_zero_pages * ZERO_WIRE
+        return wire_bytes(self.left_pages - self.left_zero_pages, self.left_zero_pages)
 
 
 class _Clock:
@@ -78,11 +79,10 @@ class _Clock:
 
     def __init__(self, scenario: Scenario, ram: Amounts | ExactRam) -> None:
         self.migration, self.ram = scenario.migration, ram
-        self.now = self.window = self.in_window = self.in_window_flushed = self.sent = self.threshold = 0
+        self.now = self.window = self.in_window = self.sent = self.threshold = 0
         self.throttle, self.high = 0.0, 0
         self.last_sync = self.period_start = self.period_sent = self.period_dirty = 0
         self.points: list[Point] = []
-        self.stride = 1
 
     def settings(self) -> tuple[int | None, int, int | None]:
         """Bytes a window may have, the downtime limit, and the ns until they change."""
@@ -102,7 +102,7 @@ class _Clock:
         self.now += ns
 
     def exceeded(self, room: int | None) -> bool:
-        return room is not None and self.in_window_flushed > room
+        return room is not None and self.in_window > room
 
     def update_counters(self, limit: int) -> None:
         """migration_update_counters: bandwidth of the window that ended, and the threshold that follows."""
@@ -112,7 +112,7 @@ class _Clock:
         available = self.migration.avail_switchover_bandwidth
         rate = available * spent // SECOND if available else self.in_window
         self.threshold = rate * limit // spent
-        self.window, self.in_window, self.in_window_flushed = self.now, 0, 0
+        self.window, self.in_window = self.now, 0
         self.note()
 
     def note(self) -> None:
@@ -139,12 +139,11 @@ class _Clock:
 
     def iterate(self, room: int | None) -> None:
         """One ram_save_iterate; then, where windows like this one follow, those at once."""
-        full = None if room is None else room - self.in_window_flushed
+        full = None if room is None else room - self.in_window
         sent = self.ram.send(full, MAX_WAIT)
         bytes_sent = sent.wire + SECTION
         self.sent += bytes_sent
         self.in_window += bytes_sent
-        self.in_window_flushed += bytes_sent
         self.run(max(1, sent.ns))
         if self.exceeded(room) and self.in_window == bytes_sent and self.now - self.window < WINDOW:
             self.skip(sent, bytes_sent)
@@ -198,7 +197,7 @@ def play(scenario: Scenario, ram: Amounts | ExactRam) -> Precopy:
                 iterations.append(Iteration(start, remaining, clock.sent - sent_before, new))
                 pending = remaining = ram.dirty_pages * PAGE_SIZE
                 start, sent_before = clock.now, clock.sent
-                converged = pending <= clock.threshold or (not pending and clock.now > 0)
+                converged = pending <= clock.threshold
                 stalled = 0 if best is None or pending < best else stalled + 1
                 best = pending if best is None else min(best, pending)
                 throttling = clock.migration.auto_converge and clock.throttle < THROTTLE_MOST
@@ -216,5 +215,5 @@ def play(scenario: Scenario, ram: Amounts | ExactRam) -> Precopy:
     iterations.append(Iteration(total, left * PAGE_SIZE, final.wire, 0))
     return Precopy(
         total, tuple(iterations), clock.sent + final.wire, converged, left, final.zero, syncs + 1, tuple(clock.points),
-        clock.throttle, getattr(ram, "clear_calls", 0),
+        clock.throttle, ram.clear_calls,
     )  # fmt: skip

@@ -12,9 +12,9 @@ from math import exp
 
 from vdpa_lab.kernels.bitmap_sync import CLEAR_SHIFT
 from vdpa_lab.migration.precopy_exact import HOT_PAGES, HOT_WRITES, Sent
-from vdpa_lab.migration.precopy_layout import PAGE_HEADER, ZERO_WIRE, Layout
+from vdpa_lab.migration.precopy_layout import PAGE_WIRE, ZERO_WIRE, Layout
 from vdpa_lab.model import Dirty
-from vdpa_lab.units import PAGE_SIZE, SECOND
+from vdpa_lab.units import SECOND
 
 FLUSHED_TOGETHER = 32  # whole pages, two entries each of the I/O vector's 64 (qemu-file.c MAX_IOV_SIZE)
 BUFFERED_TOGETHER = 32768 // ZERO_WIRE  # pages of zeros in a buffer (IO_BUF_SIZE)
@@ -46,6 +46,7 @@ class Amounts:
         self.page_ns, self.zero_ns = page_ns, zero_ns
 
     dirty_pages: int
+    clear_calls = 0  # not counted here
 
     def next_pages(self) -> tuple[int, bool]:
         """How many pages of one kind come next, and are they zero? Called only while there are some."""
@@ -62,9 +63,7 @@ class Amounts:
         while self.dirty_pages and not exceeded and ns <= most_ns:
             count, zeros = self.next_pages()
             one, cost, together = (
-                (ZERO_WIRE, self.zero_ns, BUFFERED_TOGETHER)
-                if zeros
-                else (PAGE_HEADER + PAGE_SIZE, self.page_ns, FLUSHED_TOGETHER)
+                (ZERO_WIRE, self.zero_ns, BUFFERED_TOGETHER) if zeros else (PAGE_WIRE, self.page_ns, FLUSHED_TOGETHER)
             )
             most = count
             if cost:
@@ -148,10 +147,10 @@ class AggregateRam(Amounts):
 
     def next_pages(self) -> tuple[int, bool]:
         row = self._queue[0]
-        pages = row.pages
-        if self._first_pass and self._next_chunk in self._cleared:
-            pages = min(pages, max(1, self._next_chunk * CHUNK - self._sent)) if self._before_chunk() else pages
-        return pages, row.zero
+        ahead = self._next_chunk * CHUNK - self._sent  # to the chunk of the working set that is cleared next
+        if self._first_pass and self._next_chunk in self._cleared and ahead > 0:
+            return min(row.pages, ahead), row.zero
+        return row.pages, row.zero
 
     def take(self, pages: int) -> None:
         self._queue[0].pages -= pages
@@ -161,10 +160,6 @@ class AggregateRam(Amounts):
         while self._first_pass and self._next_chunk in self._cleared and self._next_chunk * CHUNK < self._sent:
             self._cleared[self._next_chunk] = self._writes
             self._next_chunk += 1
-
-    def _before_chunk(self) -> bool:
-        """Is a chunk of the working set still ahead, whose clear ends what is alike?"""
-        return self._next_chunk * CHUNK > self._sent
 
 
 @dataclass

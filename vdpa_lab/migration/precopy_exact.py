@@ -31,7 +31,7 @@ class Sent(NamedTuple):
 
 
 class ExactRam:
-    """The guest's RAM; times in ns. `dirty_pages` are to be sent; `clear_calls`, `protected_pages` count KVM's work."""
+    """The guest's RAM; times in ns. `dirty_pages` are to be sent; `clear_calls` counts KVM's work."""
 
     def __init__(
         self,
@@ -62,10 +62,6 @@ class ExactRam:
     def clear_calls(self) -> int:
         return int(self._state[kernels.CLEARED])
 
-    @property
-    def protected_pages(self) -> int:
-        return int(self._state[kernels.PROTECTED])
-
     def sync(self) -> int:
         """migration_bitmap_sync: pages newly dirty."""
         return self._bits.sync()
@@ -74,7 +70,7 @@ class ExactRam:
         """The guest runs for `ns`, its vCPUs for `share` of the time."""
         for pages in self._batches(ns, share):
             self._bits.mark(0, pages)
-            kernels.clear_pages(self._zero, pages, np.uint64(0))
+            kernels.clear_pages(self._zero, pages)
 
     def writes(self, ns: int) -> list[int]:
         """The pages that a run of `ns` writes, in order; they are not marked."""

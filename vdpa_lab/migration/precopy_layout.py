@@ -6,13 +6,13 @@ import tomllib
 from functools import lru_cache
 from typing import NamedTuple
 
+from vdpa_lab.kernels.bitmap_sync import wire_bytes
 from vdpa_lab.library import priors, read_calibration, testbed_names
 from vdpa_lab.model import Scenario
 from vdpa_lab.paths import data_dir
 from vdpa_lab.units import PAGE_SIZE, SECOND
 
-PAGE_HEADER = 8  # ram.c save_page_header
-ZERO_WIRE = 9  # header and one byte
+PAGE_WIRE, ZERO_WIRE = wire_bytes(1, 0), wire_bytes(0, 1)
 
 
 class Layout(NamedTuple):
@@ -32,7 +32,7 @@ def wire_ns(size: int, bandwidth: int | None) -> int:
 
 def page_ns(pages: int, bandwidth: int | None) -> int:
     """Time on the wire of whole pages with their headers."""
-    return wire_ns(pages * (PAGE_SIZE + PAGE_HEADER), bandwidth)
+    return wire_ns(pages * PAGE_WIRE, bandwidth)
 
 
 @lru_cache(maxsize=1)
