@@ -9,10 +9,9 @@ from typing import Any
 from vdpa_lab.library import bibliography, priors, read_figures
 from vdpa_lab.migration import Run, catalogue
 from vdpa_lab.migration.calibrate import Fit
-from vdpa_lab.migration.compare import UNEXPLAINED, Observation
+from vdpa_lab.migration.compare import TOLERANCE, UNEXPLAINED, Observation, met, printed
 from vdpa_lab.migration.uncertainty import interval_ns
 from vdpa_lab.model import find_scenario, scenario_names
-from vdpa_lab.paths import data_dir
 from vdpa_lab.timeline import WINDOWS, summed
 from vdpa_lab.units import format_bytes, format_duration
 
@@ -77,9 +76,12 @@ def figure_rows() -> list[dict[str, Any]]:
 
 def trace_rows() -> list[dict[str, Any]]:
     """The recorded runs that come with the package."""
-    folder = data_dir() / "traces"
-    found = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-    return [{"name": path.name, "files": ", ".join(sorted(each.name for each in path.iterdir()))} for path in found]
+    from vdpa_lab.traces import shipped_runs  # readers of logs, which no other report needs
+
+    return [
+        {"name": name, "files": ", ".join(sorted(each.name for each in folder.iterdir()))}
+        for name, folder in shipped_runs().items()
+    ]
 
 
 def run_text(run: Run) -> Iterable[str]:
@@ -117,7 +119,7 @@ def figures_text(rows: Sequence[dict[str, Any]]) -> Iterable[str]:
             "row": row["row"][:48],
             "reading": row["reading"],
             "unit": row["unit"],
-            "published": "–".join(f"{value:g}" for value in dict.fromkeys(row["published"] or ())) or None,
+            "published": printed(row) or None,
             "simulated": None if row["simulated"] is None else f"{row['simulated']:.4g}",
             "ratio": None if row["ratio"] is None else f"{row['ratio']:.2f}",
             "use": row["use"],
@@ -126,10 +128,10 @@ def figures_text(rows: Sequence[dict[str, Any]]) -> Iterable[str]:
         for row in rows
     ]
     yield from table(shown)
-    missed = [row for row in rows if row["ratio"] is not None and not 1 / 1.5 <= row["ratio"] <= 1.5]
+    missed = [row for row in rows if row["ratio"] is not None and not met(row["ratio"])]
     yield ""
     compared = sum(row["ratio"] is not None for row in rows)
-    yield f"{compared - len(missed)} of {compared} compared rows lie within a factor 1.5; the others:"
+    yield f"{compared - len(missed)} of {compared} compared rows lie within a factor {TOLERANCE:g}; the others:"
     for row in missed:
         yield f"  {row['figure']} {row['row']} ({row['reading']}, {row['use']}): simulated/published {row['ratio']:.2f}"
     for row in rows:

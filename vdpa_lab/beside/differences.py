@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
 from vdpa_lab.beside.subjects import Subject, subjects
 from vdpa_lab.migration.compare import CALLS, ratio
@@ -62,66 +63,59 @@ class Comparison:
 
     def part_rows(self, by: str = "operation") -> list[dict]:
         """By window and operation (or `by` lane): ns of the first and of another, the largest difference first."""
-        rows = []
-        for window in self.quantities:
-            ours = self._sums(self.first, window, by)
-            for other in self.subjects[1:]:
-                theirs = self._sums(other, window, by)
-                if not ours or not theirs:
-                    continue
-                keys = sorted({*ours, *theirs}, key=lambda key: (-abs(theirs.get(key, 0) - ours.get(key, 0)), key))
-                rows += [
-                    {
-                        "window": window,
-                        "subject": other.title,
-                        "lane": lane,
-                        "operation": op,
-                        "first_ns": ours.get((lane, op), 0),
-                        "ns": theirs.get((lane, op), 0),
-                        "difference_ns": theirs.get((lane, op), 0) - ours.get((lane, op), 0),
-                    }
-                    for lane, op in keys
-                ]
-        return rows
+        pairs = product(self.quantities, self.subjects[1:])
+        return [row for window, other in pairs for row in self.parts(window, other, by)]
+
+    def parts(self, window: str, other: Subject, by: str = "operation") -> list[dict]:
+        """The rows of one window and one other subject; none where either does not tell what it was spent on."""
+        ours, theirs = self._sums(self.first, window, by), self._sums(other, window, by)
+        if not ours or not theirs:
+            return []
+        rows = [
+            {
+                "window": window,
+                "subject": other.title,
+                "lane": lane,
+                "operation": op,
+                "first_ns": ours.get((lane, op), 0),
+                "ns": theirs.get((lane, op), 0),
+                "difference_ns": theirs.get((lane, op), 0) - ours.get((lane, op), 0),
+            }
+            for lane, op in {*ours, *theirs}
+        ]
+        return sorted(rows, key=lambda row: (-abs(row["difference_ns"]), row["lane"], row["operation"]))
 
     def count_rows(self) -> list[dict]:
         """By window and operation, how often it began in the first and in another; those that differ first."""
-        rows = []
-        for window in self.quantities:
-            for other in self.subjects[1:]:
-                ours, theirs = self.first.counts.get(window), other.counts.get(window)
-                if ours is None or theirs is None:
-                    continue
-                names = sorted({*ours, *theirs}, key=lambda op: (ours.get(op, 0) == theirs.get(op, 0), op))
-                rows += [
-                    {"window": window, "subject": other.title, "operation": op,
-                     "first": ours.get(op, 0), "count": theirs.get(op, 0)}
-                    for op in names
-                ]  # fmt: skip
-        return rows
+        pairs = product(self.quantities, self.subjects[1:])
+        return [row for window, other in pairs for row in self.counts(window, other)]
+
+    def counts(self, window: str, other: Subject) -> list[dict]:
+        """The rows of one window and one other subject; none where either does not count."""
+        ours, theirs = self.first.counts.get(window), other.counts.get(window)
+        if ours is None or theirs is None:
+            return []
+        names = sorted({*ours, *theirs}, key=lambda op: (ours.get(op, 0) == theirs.get(op, 0), op))
+        return [
+            {"window": window, "subject": other.title, "operation": op,
+             "first": ours.get(op, 0), "count": theirs.get(op, 0)}
+            for op in names
+        ]  # fmt: skip
 
     def words(self) -> Iterator[str]:
         """Residuals: a sentence a quantity and subject."""
-        for row in self.window_rows():
-            if row["ratio"] is None:
-                continue
-            name, low, high = row["quantity"], row["low_ns"], row["high_ns"]
-            title = WINDOWS[name].title if name in WINDOWS else name
-            reference = next(each for each in self.subjects if name in each.values)
+        for name in self.quantities:
+            reference, *others = (each for each in self.subjects if name in each.values)
             ours = reference.values[name].ns
-            theirs = format_duration(low) if low == high else f"{format_duration(low)} to {format_duration(high)}"
-            bound = min(max(ours, low), high)
-            off = (
-                "as much" if bound == ours else f"{abs(ours - bound) / bound:.0%} {'more' if ours > bound else 'less'}"
-            )
-            said = f"{title}: {reference.title} says {format_duration(ours)}, {row['subject']} {theirs}: {off}"
-            largest = next(
-                (p for p in self.part_rows("lane") if (p["window"], p["subject"]) == (name, row["subject"])), None
-            )
-            if largest and bound != ours:
-                gap = format_duration(abs(largest["difference_ns"]))
-                said += f"; the largest difference is {largest['lane']}, {gap}"
-            yield said
+            for other in others:
+                _, low, high = other.values[name]
+                theirs = format_duration(low) if low == high else f"{format_duration(low)} to {format_duration(high)}"
+                said = f"{quantity_title(name)}: {reference.title} says {format_duration(ours)}, {other.title} {theirs}"
+                said += f": {_off(ours, low, high)}"
+                if not low <= ours <= high and (parts := self.parts(name, other, "lane")):
+                    gap = format_duration(abs(parts[0]["difference_ns"]))
+                    said += f"; the largest difference is {parts[0]['lane']}, {gap}"
+                yield said
 
     def json(self) -> dict:
         """The document of `vdpa-lab compare --json`."""
@@ -137,20 +131,19 @@ class Comparison:
         """The report of `vdpa-lab compare`, line by line."""
         for each in self.subjects:
             yield f"{each.title}: {each.source}"
+        windows = self.window_rows()
         for name in self.quantities:
             yield ""
-            title = WINDOWS[name].title if name in WINDOWS else name
-            yield f"{title}"
-            for row in self.window_rows():
+            yield quantity_title(name)
+            for row in windows:
                 if row["quantity"] == name:
                     yield f"  {row['subject']:50} {_range(row)}{_against(row)}"
             for other in self.subjects[1:]:
                 yield from self._window_text(name, other)
 
     def _window_text(self, window: str, other: Subject) -> Iterator[str]:
-        lanes = [row for row in self.part_rows("lane") if (row["window"], row["subject"]) == (window, other.title)]
-        parts = [row for row in self.part_rows() if (row["window"], row["subject"]) == (window, other.title)]
-        counts = [row for row in self.count_rows() if (row["window"], row["subject"]) == (window, other.title)]
+        lanes, parts = self.parts(window, other, "lane"), self.parts(window, other)
+        counts = self.counts(window, other)
         if not lanes:
             return
         yield f"  {other.title} against {self.first.title}, the largest difference first:"
@@ -166,6 +159,19 @@ class Comparison:
                 "; unlike:" if unlike else ""
             )
             yield from (f"      {row['operation']}: {row['first']} there, {row['count']} here" for row in unlike)
+
+
+def quantity_title(name: str) -> str:
+    """A window's title, or the name of a call."""
+    return WINDOWS[name].title if name in WINDOWS else name
+
+
+def _off(ours: int, low: int, high: int) -> str:
+    """How far a length is from the nearest bound of another."""
+    if low <= ours <= high:
+        return "as much"
+    bound = low if ours < low else high
+    return f"{abs(ours - bound) / bound:.0%} {'more' if ours > bound else 'less'}"
 
 
 def _range(row: dict) -> str:
@@ -187,5 +193,4 @@ def _gap(row: dict) -> str:
 
 def compare(*names: str | object) -> Comparison:
     """Scenarios, recorded runs and published figures on the same axes (see `subjects`). Raises InputError."""
-    given: Iterable = names
-    return Comparison(tuple(subjects(given)))
+    return Comparison(tuple(subjects(names)))

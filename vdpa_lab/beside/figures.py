@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from vdpa_lab.migration.compare import compare_figures
-
-TOLERANCE = 1.5  # the factor within which a row is said to be met
+from vdpa_lab.migration.compare import compare_figures, met, printed
 
 
 def figure_table(*names: str) -> pd.DataFrame:
@@ -23,12 +21,12 @@ def figure_table(*names: str) -> pd.DataFrame:
                 "row": row["row"],
                 "reading": row["reading"],
                 "unit": row["unit"],
-                "published": "–".join(f"{value:g}" for value in dict.fromkeys(row["published"] or ())) or "none",
+                "published": printed(row) or "none",
                 "reading error": f"±{row['resolution']:g}" if row["published"] else "",
                 "simulated": _number(row["simulated"]),
                 "interval": " – ".join(map(_number, row["interval"])) if row["interval"] else "",
                 "ratio": "" if row["ratio"] is None else f"{row['ratio']:.2f}",
-                "met": "" if row["ratio"] is None else "yes" if 1 / TOLERANCE <= row["ratio"] <= TOLERANCE else "no",
+                "met": "" if row["ratio"] is None else "yes" if met(row["ratio"]) else "no",
                 "use": row["use"],
                 "constant": f"{row['residual_constant']:.0%}",
             }

@@ -15,7 +15,6 @@ from vdpa_lab.migration.compare import AS_PRINTED, CALLS, Observation, observati
 from vdpa_lab.migration.uncertainty import interval_ns
 from vdpa_lab.migration.vhost import COMMANDS
 from vdpa_lab.model import Scenario, find_scenario, scenario_names
-from vdpa_lab.paths import data_dir
 from vdpa_lab.timeline import WINDOWS, Part, Span, Timeline, intervals
 from vdpa_lab.traces.counts import SET_MAP
 from vdpa_lab.words import InputError, nearest
@@ -90,8 +89,8 @@ def _told_apart(found: Sequence[Subject]) -> list[Subject]:
 
 
 def _resolved(name: str) -> Scenario | traces.TraceRun | list[Observation]:
-    folders = {path.name for path in (data_dir() / "traces").iterdir() if path.is_dir()}
-    if Path(name).is_dir() or (name in folders and not Path(name).exists()):
+    shipped = traces.shipped_runs()
+    if Path(name).is_dir() or (name in shipped and not Path(name).exists()):
         return traces.run(name)
     if name in scenario_names() or name.endswith(".toml"):
         return find_scenario(name)
@@ -104,7 +103,7 @@ def _resolved(name: str) -> Scenario | traces.TraceRun | list[Observation]:
     if Path(name).is_file():
         return traces.run(name)
     raise InputError(
-        f"no scenario, recorded run or figure {name!r}; {nearest(name, [*scenario_names(), *figures, *folders])}"
+        f"no scenario, recorded run or figure {name!r}; {nearest(name, [*scenario_names(), *figures, *shipped])}"
     )
 
 

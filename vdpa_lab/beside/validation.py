@@ -11,13 +11,11 @@ from pathlib import Path
 
 from vdpa_lab import traces
 from vdpa_lab.beside.differences import compare
-from vdpa_lab.beside.figures import TOLERANCE
 from vdpa_lab.beside.run_prices import leave_one_out
 from vdpa_lab.library import precopy_runs
-from vdpa_lab.migration.compare import compare_figures
+from vdpa_lab.migration.compare import TOLERANCE, compare_figures, met, printed
 from vdpa_lab.migration.precopy import precopy
 from vdpa_lab.model.scenario_file import save_text
-from vdpa_lab.paths import data_dir
 from vdpa_lab.timeline import WINDOWS
 from vdpa_lab.units import SECOND
 
@@ -29,11 +27,10 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def _figures() -> str:
     rows = [row for row in compare_figures() if row["ratio"] is not None]
-    met = [row for row in rows if 1 / TOLERANCE <= row["ratio"] <= TOLERANCE]
     parts = []
     for use in ("fitted", "predicted"):
         mine = [row for row in rows if row["use"] == use]
-        good = sum(row in met for row in mine)
+        good = sum(met(row["ratio"]) for row in mine)
         parts.append(f"{good} of {len(mine)} {use} values")
     table = _table(
         ("figure", "row", "reading", "published", "simulated / published", "use", "constant without mechanism"),
@@ -42,7 +39,7 @@ def _figures() -> str:
                 row["figure"],
                 row["row"],
                 row["reading"],
-                "–".join(f"{value:g}" for value in dict.fromkeys(row["published"])) + f" {row['unit']}",
+                f"{printed(row)} {row['unit']}",
                 f"{row['ratio']:.2f}",
                 row["use"],
                 f"{row['residual_constant']:.0%}",
@@ -54,7 +51,7 @@ def _figures() -> str:
 
 
 def _recorded() -> list[traces.TraceRun]:
-    return [traces.run(path) for path in sorted((data_dir() / "traces").glob("v-*")) if path.is_dir()]
+    return [traces.run(name) for name in traces.shipped_runs() if name.startswith("v-")]
 
 
 def _counts(runs: Iterable[traces.TraceRun]) -> str:

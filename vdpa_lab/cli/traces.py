@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 from vdpa_lab.cli.verbs import show
-from vdpa_lab.paths import data_dir
 from vdpa_lab.units import parse_duration
 
 
@@ -65,9 +64,10 @@ def calibrate_runs(args: argparse.Namespace) -> None:
 
 def are_runs(names: list[str]) -> bool:
     """Are these recorded runs, not figures? Raises InputError for some of each."""
+    from vdpa_lab.traces import shipped_runs
     from vdpa_lab.words import InputError
 
-    told = {name: "/" in name or Path(name).exists() or (data_dir() / "traces" / name).is_dir() for name in names}
+    told = {name: "/" in name or Path(name).exists() or name in shipped_runs() for name in names}
     if len(set(told.values())) > 1:
         runs, figures = ([name for name in names if told[name] is kind] for kind in (True, False))
         raise InputError(

@@ -10,9 +10,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from vdpa_lab.course.exercise import Exercise, Message, Question, Slip, judge_number, judge_table
-from vdpa_lab.paths import data_dir
 from vdpa_lab.timeline import WINDOWS, intervals
 from vdpa_lab.traces.recorded import run as read_run
+from vdpa_lab.traces.recorded import shipped_runs
 from vdpa_lab.traces.run import TraceRun
 from vdpa_lab.units import MS
 from vdpa_lab.words import InputError, nearest
@@ -30,7 +30,7 @@ TOLD = (
 
 def recorded_names() -> tuple[str, ...]:
     """The recorded runs that come with logs of both hosts."""
-    return tuple(sorted(path.parent.name for path in (data_dir() / "traces").glob("*/trace-src.log.gz")))
+    return tuple(name for name, folder in shipped_runs().items() if (folder / "trace-src.log.gz").is_file())
 
 
 @lru_cache(maxsize=8)
@@ -38,7 +38,7 @@ def recorded(name: str = RUN) -> TraceRun:
     """One recorded run by its name. Raises InputError."""
     if name not in recorded_names():
         raise InputError(f"no recorded run {name!r}; {nearest(name, recorded_names())}")
-    return read_run(data_dir() / "traces" / name)
+    return read_run(name)
 
 
 def events(name: str = RUN) -> pd.DataFrame:

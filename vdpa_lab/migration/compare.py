@@ -18,6 +18,7 @@ from vdpa_lab.words import InputError, nearest
 
 AS_PRINTED = "as printed"
 UNEXPLAINED = "unexplained."
+TOLERANCE = 1.5  # the factor within which a published value is said to be met
 # One call of the kernel's vDPA operations on device 0, as the steps that do it.
 CALLS = {
     "call:SUSPEND": where(path="switch", caller="vhost_vdpa_suspend", device=0),
@@ -102,6 +103,16 @@ def ratio(simulated: float, low: float, high: float) -> float:
         return 1.0
     bound = low if simulated < low else high
     return simulated / bound if bound else float("inf")
+
+
+def met(ratio: float) -> bool:
+    """Does a simulated value count as meeting the published one?"""
+    return 1 / TOLERANCE <= ratio <= TOLERANCE
+
+
+def printed(row: dict) -> str:
+    """The published value or range of a row of `compare_figures`; "" where none was published."""
+    return "–".join(f"{value:g}" for value in dict.fromkeys(row["published"] or ()))
 
 
 def compare_figures(names: Iterable[str] = (), calibration: Calibration | None = None) -> list[dict]:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from vdpa_lab import __version__
-from vdpa_lab.beside import Comparison, Subject
+from vdpa_lab.beside import Comparison, Subject, quantity_title
 from vdpa_lab.plot.save import save_figure
 from vdpa_lab.plot.style import EDGE, FONT_SIZE, OKABE_ITO, PAPER_INK
 from vdpa_lab.timeline import WINDOWS, Lane, intervals
@@ -78,7 +78,7 @@ def draw_window(ax: Axes, found: Comparison, quantity: str) -> dict[str, Patch]:
     ax.set_xlim(left=0)
     ax.tick_params(labelsize=FONT_SIZE)
     ax.set_xlabel("ms", fontsize=FONT_SIZE)
-    ax.set_title(WINDOWS[quantity].title if quantity in WINDOWS else quantity, fontsize=FONT_SIZE + 1, loc="left")
+    ax.set_title(quantity_title(quantity), fontsize=FONT_SIZE + 1, loc="left")
     return legend
 
 

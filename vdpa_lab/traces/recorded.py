@@ -114,14 +114,15 @@ def run(
     )
 
 
+def shipped_runs() -> dict[str, Path]:
+    """The folders of data/traces by name, in order."""
+    folder = data_dir() / "traces"
+    return {path.name: path for path in sorted(folder.iterdir()) if path.is_dir()} if folder.is_dir() else {}
+
+
 def _shipped(name: str) -> str:
     """The folder of a run that comes with the package, if that is what is named."""
-    folder = data_dir() / "traces" / name
-    return (
-        str(folder)
-        if name and os.path.basename(name) == name and not os.path.exists(name) and folder.is_dir()
-        else name
-    )
+    return name if os.path.exists(name) else str(shipped_runs().get(name, name))
 
 
 def _take_folder(found: _Found, folder: str) -> None:

@@ -13,7 +13,6 @@ import ipywidgets as widgets
 from vdpa_lab import traces
 from vdpa_lab.beside import Comparison, compare
 from vdpa_lab.library import bibliography, read_figures
-from vdpa_lab.paths import data_dir
 from vdpa_lab.plot import lanes_figure, svg_of, windows_figure
 from vdpa_lab.timeline import WINDOWS
 from vdpa_lab.ui.state import LabState
@@ -29,7 +28,7 @@ LANES = ("svq_switch", "source_teardown", "destination_setup", "network_outage")
 
 def choices() -> list[tuple[str, str]]:
     """(title, name) of what comes with the package and lies on the same axes."""
-    runs = sorted(path.name for path in (data_dir() / "traces").glob("v-*"))
+    runs = [name for name in traces.shipped_runs() if name.startswith("v-")]
     figures = [(f"{each.name}: {each.title}", each.name) for each in read_figures() if each.quantity != "none"]
     return [(NOTHING, ""), *((f"Recorded: {name}", name) for name in runs), *figures]
 
