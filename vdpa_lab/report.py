@@ -152,15 +152,8 @@ def fit_json(fit: Fit) -> dict[str, Any]:
     """The document of `vdpa-lab calibrate --json`."""
 
     def one(cost) -> dict[str, Any]:
-        return {
-            "key": cost.key,
-            "value": cost.in_unit(cost.value),
-            "low": cost.in_unit(cost.low),
-            "high": cost.in_unit(cost.high),
-            "unit": cost.unit,
-            "basis": cost.basis,
-            "prior": None if cost.key.startswith(UNEXPLAINED) else cost.in_unit(priors()[cost.key].value),
-        }
+        prior = None if cost.key.startswith(UNEXPLAINED) else cost.in_unit(priors()[cost.key].value)
+        return {**cost.json(), "prior": prior}
 
     return {
         "reading": fit.reading,

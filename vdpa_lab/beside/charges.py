@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from vdpa_lab.migration import Run
+from vdpa_lab.migration import Run, simulate
 from vdpa_lab.timeline import WINDOWS, Span, intervals
 from vdpa_lab.timeline.windows import Interval
-from vdpa_lab.traces import TraceRun
+from vdpa_lab.traces import TraceRun, scenario
 from vdpa_lab.traces.counts import SET_MAP
+from vdpa_lab.words import InputError
 
 # Where a plan's path lies in a recording.
 PLACES = {"switch": "svq_switch", "stop": "source_teardown", "start": "destination_setup"}
@@ -114,3 +115,24 @@ def _states(run: TraceRun) -> Iterator[Charge]:
         if row["idstr"].endswith("/virtio-net") and row["side"] in STATES:
             key, op = STATES[row["side"]]
             yield Charge(run.name, op, row["us"] * 1000, {key: 1})
+
+
+class Matched(NamedTuple):
+    """A recorded run, the simulation of the scenario derived from it, and what of the two fits together."""
+
+    run: TraceRun
+    simulated: Run
+    charges: list[Charge]
+    notes: list[str]
+
+
+def match(run: TraceRun) -> Matched:
+    """Raises InputError where nothing of the run can be matched."""
+    simulated = simulate(scenario(run)[0])
+    found, notes = charges(run, simulated)
+    if not found:
+        raise InputError(
+            f"{run.name}: no operation of its plan is in the recording: trace the events of data/trace-events on "
+            "both hosts, with timestamps"
+        )
+    return Matched(run, simulated, found, notes)

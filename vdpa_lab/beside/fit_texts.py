@@ -17,16 +17,7 @@ def fit_json(fit: RunFit, left_out: Sequence[dict] = ()) -> dict:
         "base": fit.base,
         "operations": len(fit.charges),
         "prices": [
-            {
-                "key": cost.key,
-                "value": cost.in_unit(cost.value),
-                "low": cost.in_unit(cost.low),
-                "high": cost.in_unit(cost.high),
-                "unit": cost.unit,
-                "basis": cost.basis,
-                "prior": cost.in_unit(prior[cost.key].value),
-                "locator": cost.locator,
-            }
+            {**cost.json(), "prior": cost.in_unit(prior[cost.key].value), "locator": cost.locator}
             for cost in (*fit.costs, *fit.constants)
         ],
         "residuals": fit.residuals(),

@@ -12,14 +12,13 @@ from functools import cached_property
 
 import numpy as np
 
-from vdpa_lab.beside.charges import PLACES, WITHIN, Charge, charges
+from vdpa_lab.beside.charges import PLACES, WITHIN, Charge, Matched, match
 from vdpa_lab.library import Calibration, Cost, read_calibration
-from vdpa_lab.migration import Run, simulate
 from vdpa_lab.migration.compare import UNEXPLAINED
 from vdpa_lab.migration.simulate import run_plan
 from vdpa_lab.timeline import intervals
 from vdpa_lab.timeline.windows import WINDOWS
-from vdpa_lab.traces import TraceRun, scenario
+from vdpa_lab.traces import TraceRun
 from vdpa_lab.words import InputError
 
 SAMPLES, SEED = 100, 1
@@ -60,15 +59,10 @@ class RunFit:
             row[1] += each.ns
             row[2] += round(sum(n * self.calibration[key].value for key, n in each.amounts.items()))
         return [
-            {
-                "operation": op,
-                "count": count,
-                "recorded_ns": ns,
-                "simulated_ns": ours,
-                "ratio": ours / ns if ns else None,
-            }
+            {"operation": op, "count": count, "recorded_ns": ns, "simulated_ns": ours,
+             "ratio": ours / ns if ns else None}
             for op, (count, ns, ours) in sorted(rows.items(), key=lambda item: -item[1][1])
-        ]
+        ]  # fmt: skip
 
 
 def calibrate_runs(runs: Sequence[TraceRun], samples: int = SAMPLES) -> RunFit:
@@ -78,30 +72,23 @@ def calibrate_runs(runs: Sequence[TraceRun], samples: int = SAMPLES) -> RunFit:
     """
     if not runs:
         raise InputError("name at least one recorded run")
-    simulated = [simulate(scenario(run)[0]) for run in runs]
-    base = simulated[0].scenario.testbed
-    found: list[Charge] = []
-    warnings: list[str] = []
-    for run, ours in zip(runs, simulated, strict=True):
-        its, notes = charges(run, ours)
-        if not its:
-            raise InputError(
-                f"{run.name}: no operation of its plan is in the recording: trace the events of data/trace-events on "
-                "both hosts, with timestamps"
-            )
-        found += its
-        warnings += notes
-    if {each.scenario.testbed for each in simulated} != {base}:
+    return _fit([match(run) for run in runs], samples)
+
+
+def _fit(matched: Sequence[Matched], samples: int) -> RunFit:
+    base = matched[0].simulated.scenario.testbed
+    found = [charge for each in matched for charge in each.charges]
+    warnings = [note for each in matched for note in each.notes]
+    if {each.simulated.scenario.testbed for each in matched} != {base}:
         warnings.append("the runs are of different devices; their prices are joined all the same")
     costs, alike = _prices(found, base, samples)
-    warnings += alike
     fitted = read_calibration(base).with_costs(costs, "recorded")
-    constants = _constants(runs, simulated, fitted)
+    constants = _constants(matched, fitted)
     whole = fitted.with_costs(constants)
-    windows = tuple(row for run, ours in zip(runs, simulated, strict=True) for row in window_rows(run, ours, whole))
     return RunFit(
-        tuple(run.name for run in runs), tuple(costs), tuple(constants), tuple(found), windows,
-        _unknown(simulated, whole, {cost.key for cost in costs}), tuple(warnings), base,
+        tuple(each.run.name for each in matched), tuple(costs), tuple(constants), tuple(found),
+        tuple(row for each in matched for row in _windows(each, whole)),
+        _unknown(matched, whole, {cost.key for cost in costs}), (*warnings, *alike), base,
     )  # fmt: skip
 
 
@@ -181,26 +168,26 @@ def _like(amounts: np.ndarray, column: int, keys: Sequence[str]) -> str:
     return ", ".join(keys[others[i]] for i in np.flatnonzero(abs(weights) > ALIKE))
 
 
-def window_rows(run: TraceRun, simulated: Run, prices: Calibration) -> list[tuple[str, str, int, int]]:
+def _windows(each: Matched, prices: Calibration) -> list[tuple[str, str, int, int]]:
     """(run, window, recorded ns, simulated ns under these prices) of the three windows, where both have them."""
-    recorded, ours = run.windows(), run_plan(simulated.plan, prices).windows
+    recorded, ours = each.run.windows(), run_plan(each.simulated.plan, prices).windows
     return [
-        (run.name, window, recorded[window], ns)
+        (each.run.name, window, recorded[window], ns)
         for window in PLACES.values()
         if window in recorded and (ns := ours[window]) is not None
     ]
 
 
-def _constants(runs: Sequence[TraceRun], simulated: Sequence[Run], fitted: Calibration) -> list[Cost]:
+def _constants(matched: Sequence[Matched], fitted: Calibration) -> list[Cost]:
     """A device's share of each window that no operation explains: QEMU's own work, and what tracing costs."""
     none = [replace(fitted[f"{UNEXPLAINED}{window}"], value=0.0, low=0.0, high=0.0) for window in PLACES.values()]
     bare = fitted.with_costs(none)
     left: dict[str, list[float]] = {window: [] for window in PLACES.values()}
-    for run, ours in zip(runs, simulated, strict=True):
-        devices = {window: len(intervals(run.timeline, WINDOWS[window])) for window in left}
-        for _, window, recorded, ns in window_rows(run, ours, bare):
-            count = devices[window] if WINDOWS[window].combine == "sum" else 1
-            left[window].append(max(0.0, (recorded - ns) / count))
+    for each in matched:
+        for _, window, recorded, ns in _windows(each, bare):
+            summed = WINDOWS[window].combine == "sum"
+            devices = len(intervals(each.run.timeline, WINDOWS[window])) if summed else 1
+            left[window].append(max(0.0, (recorded - ns) / devices))
     return [
         replace(
             each,
@@ -216,11 +203,11 @@ def _constants(runs: Sequence[TraceRun], simulated: Sequence[Run], fitted: Calib
     ]
 
 
-def _unknown(simulated: Sequence[Run], prices: Calibration, known: set[str]) -> dict[str, float]:
+def _unknown(matched: Sequence[Matched], prices: Calibration, known: set[str]) -> dict[str, float]:
     """Prices that the windows use and the recordings say nothing of, by their share of the windows' time."""
     totals: dict[str, int] = {}
-    for ours in simulated:
-        run = run_plan(ours.plan, prices)
+    for each in matched:
+        run = run_plan(each.simulated.plan, prices)
         for window in PLACES.values():
             for part in run.breakdown(window):
                 totals[part.key] = totals.get(part.key, 0) + part.ns
@@ -233,10 +220,11 @@ def leave_one_out(runs: Sequence[TraceRun]) -> list[dict]:
     """Each run's windows predicted from the other runs alone. Raises InputError with fewer than two runs."""
     if len(runs) < 2:
         raise InputError("leaving one out needs at least two recorded runs")
+    matched = [match(run) for run in runs]
     rows = []
-    for index, run in enumerate(runs):
-        fit = calibrate_runs([*runs[:index], *runs[index + 1 :]], samples=0)
-        for name, window, recorded, ns in window_rows(run, simulate(scenario(run)[0]), fit.calibration):
+    for index, left in enumerate(matched):
+        fit = _fit([*matched[:index], *matched[index + 1 :]], samples=0)
+        for name, window, recorded, ns in _windows(left, fit.calibration):
             rows.append(
                 {"run": name, "window": window, "recorded_ns": recorded, "predicted_ns": ns, "ratio": ns / recorded}
             )

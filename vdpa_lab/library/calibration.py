@@ -37,6 +37,11 @@ class Cost:
     def in_unit(self, ns: float) -> float:
         return ns / UNITS[self.unit]
 
+    def json(self) -> dict[str, str | float]:
+        """Key, value and interval in the price's own unit, unit and grade."""
+        value, low, high = map(self.in_unit, (self.value, self.low, self.high))
+        return {"key": self.key, "value": value, "low": low, "high": high, "unit": self.unit, "basis": self.basis}
+
 
 class Calibration(Mapping[str, Cost]):
     """All prices of one testbed: key -> Cost."""
