@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from html import escape
-from typing import Any
 
 import ipywidgets as widgets
 
@@ -12,7 +11,7 @@ from vdpa_lab.migration.precopy_film import Film, film
 from vdpa_lab.model import Scenario
 from vdpa_lab.plot import bitmap_figure, cell_words, svg_of
 from vdpa_lab.ui import view_texts
-from vdpa_lab.ui.job import Job
+from vdpa_lab.ui.job_page import JobPage
 from vdpa_lab.ui.state import LabState
 from vdpa_lab.ui.workload import precopy_words
 from vdpa_lab.units import format_duration
@@ -48,23 +47,16 @@ def film_html(found: Film, name: str) -> str:
     )
 
 
-class Bitmap:
+class Bitmap(JobPage):
     """One button, a picture, and how to end what takes too long."""
 
     title = "Bitmap"
 
     def __init__(self, state: LabState, guarded: Callable[[Callable], Callable]):
-        self.state, self.job = state, None
-        self.start = widgets.Button(description="Go through RAM")
-        self.stop = widgets.Button(description="Cancel", disabled=True)
+        super().__init__(state, guarded, "Go through RAM", UNASKED, CANCELLED)
         self.stale = widgets.HTML()
-        self.page = widgets.HTML(UNASKED)
         self._of: Scenario | None = None
-        self.start.on_click(guarded(lambda _: self.begin()))
-        self.stop.on_click(guarded(lambda _: self.cancel()))
-        bar = widgets.HBox([self.start, self.stop])
-        bar.add_class("vdpa-bar")
-        self.box = widgets.VBox([bar, self.stale, self.page])
+        self.box = widgets.VBox([self.buttons, self.stale, self.page])
 
     def show(self) -> None:
         """Nothing is worked out unasked; what stands there is of its scenario."""
@@ -75,20 +67,10 @@ class Bitmap:
         self.cancel()
         self._of = scenario = self.state.scenario
         self.show()
-        self._tell(BUSY, busy=True)
-        self.job = Job(film, (scenario,), lambda good, answer: self._done(good, answer, scenario.name))
+        self.work(BUSY, film, (scenario,), lambda found: film_html(found, scenario.name))
 
     def cancel(self) -> None:
-        """End the worker, if one is at it."""
+        """End the worker, if one is at it; then nothing stands there that is of a scenario."""
         if self.job is not None:
-            self.job.cancel()
-            self.job = None
             self._of = None
-            self._tell(CANCELLED, busy=False)
-
-    def _done(self, good: bool, answer: Any, name: str) -> None:
-        self.job = None
-        self._tell(film_html(answer, name) if good else view_texts.failed(answer), busy=False)
-
-    def _tell(self, html: str, busy: bool) -> None:
-        self.page.value, self.start.disabled, self.stop.disabled = html, busy, not busy
+        super().cancel()
