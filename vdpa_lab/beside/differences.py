@@ -9,7 +9,7 @@ from itertools import product
 from vdpa_lab.beside.subjects import Subject, subjects
 from vdpa_lab.migration.compare import CALLS, ratio
 from vdpa_lab.timeline import WINDOWS
-from vdpa_lab.timeline.spans import LANES
+from vdpa_lab.timeline.breakdown import WAITING
 from vdpa_lab.units import format_duration
 
 SHOWN = 8  # operations a window in the text; the document has all
@@ -56,7 +56,7 @@ class Comparison:
     def _sums(self, subject: Subject, window: str, by: str) -> dict[tuple[str, str], int]:
         totals: dict[tuple[str, str], int] = {}
         for part in subject.parts.get(window, ()):
-            lane = f"{part.lane.side} {LANES[part.lane.kind]}" if part.lane else "(waiting)"
+            lane = str(part.lane.of_all) if part.lane else WAITING
             key = (lane, part.op if by == "operation" else "")
             totals[key] = totals.get(key, 0) + part.ns
         return totals

@@ -8,10 +8,9 @@ from typing import NamedTuple
 
 from vdpa_lab.model import Change, Dirty, Guest, Migration, Scenario, Workload
 from vdpa_lab.paths import data_dir
-from vdpa_lab.units import MS, SECOND
+from vdpa_lab.units import MS
 
 TESTBED = "testbed2026"
-LIFTED = 60 * SECOND  # the downtime limit that the recording tool sets when it gives up waiting
 
 
 class RecordedPrecopy(NamedTuple):
@@ -43,7 +42,11 @@ def precopy_runs() -> tuple[RecordedPrecopy, ...]:
 def _run(row: dict[str, str], points: tuple[tuple[int, int, int], ...]) -> RecordedPrecopy:
     changes = ()
     if row["changed_after_ms"]:
-        changes = (Change(int(row["changed_after_ms"]) * MS, downtime_limit=LIFTED, max_bandwidth=None),)
+        changes = (
+            Change(
+                int(row["changed_after_ms"]) * MS, downtime_limit=int(row["changed_limit_ms"]) * MS, max_bandwidth=None
+            ),
+        )
     scenario = Scenario(
         row["run"],
         testbed=TESTBED,

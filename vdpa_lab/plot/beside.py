@@ -16,7 +16,6 @@ from vdpa_lab.plot.save import save_figure
 from vdpa_lab.plot.style import EDGE, FONT_SIZE, OKABE_ITO, PAPER_INK
 from vdpa_lab.timeline import WINDOWS, Lane, intervals
 from vdpa_lab.timeline.breakdown import WAITING
-from vdpa_lab.timeline.spans import LANES
 from vdpa_lab.units import MS, format_duration
 
 # Who works: a colour a lane, hatched on the destination.
@@ -38,13 +37,13 @@ def _look(lane: Lane | None) -> dict:
 
 
 def _title(lane: Lane | None) -> str:
-    return f"{lane.side} {LANES[lane.kind]}" if lane else WAITING
+    return str(lane) if lane else WAITING
 
 
 def _by_lane(subject: Subject, window: str) -> dict[Lane | None, int]:
     totals: dict[Lane | None, int] = {}
     for part in subject.parts.get(window, ()):
-        lane = part.lane._replace(device=-1) if part.lane else None
+        lane = part.lane.of_all if part.lane else None
         totals[lane] = totals.get(lane, 0) + part.ns
     order = list(COLORS)
     return dict(
@@ -134,7 +133,7 @@ def _spans(subject: Subject, cut) -> dict[Lane, list[tuple[float, float]]]:
     for span in subject.timeline.spans:
         low, high = max(span.start, cut.start_ns), min(span.end, end)
         if high > low and span.device in (-1, cut.device):
-            lane = span.lane._replace(device=-1)
+            lane = span.lane.of_all
             found.setdefault(lane, []).append(((low - cut.start_ns) / MS, (high - low) / MS))
     return found
 

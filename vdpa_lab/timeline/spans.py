@@ -15,6 +15,11 @@ class Lane(NamedTuple):
     kind: str
     device: int = NO_DEVICE
 
+    @property
+    def of_all(self) -> Lane:
+        """The lane whatever the device."""
+        return self._replace(device=NO_DEVICE)
+
     def __str__(self) -> str:
         return f"{self.side} {LANES[self.kind]}" + (f" {self.device}" if self.device != NO_DEVICE else "")
 
