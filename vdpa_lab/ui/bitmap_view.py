@@ -40,9 +40,10 @@ def film_html(found: Film, name: str) -> str:
         )
         for at in shown
     ]
+    cells = cell_words(found)
     head = ("Precopy since", "To be sent, pages", "Only KVM knows, pages", "Cells with pages to be sent")
     return (
-        f"{precopy_words(found.precopy)}<p>{escape(cell_words(found).capitalize())}.</p>"
+        f"{precopy_words(found.precopy)}<p>{escape(cells[:1].upper() + cells[1:])}.</p>"
         f"<div class='vdpa-paper'>{picture}</div>{view_texts.table(head, rows, 'Dirty pages over time')}"
     )
 
