@@ -200,9 +200,9 @@ def test_presets_ladder_and_buttons(lab):
     choices = lab.controls.choices
     choices.preset.value = "nothing"
     assert lab.state.on == ()
-    choices.buttons["Step up ›"].click()
+    choices.buttons["Next step ›"].click()
     assert lab.state.preset() == choices.preset.value == "ladder-1"
-    choices.buttons["‹ Step down"].click()
+    choices.buttons["‹ Step back"].click()
     assert lab.state.on == ()
     row(lab, "suspend").checkbox.value = True
     assert choices.preset.value == ""
@@ -257,7 +257,7 @@ def test_an_exception_in_a_handler_is_shown_and_recorded(failing_lab, monkeypatc
 
 def test_a_button_cannot_swallow_an_exception(failing_lab, monkeypatch):
     monkeypatch.setattr(LabState, "climb", lambda *_: 1 / 0)
-    failing_lab.controls.choices.buttons["Step up ›"].click()
+    failing_lab.controls.choices.buttons["Next step ›"].click()
     assert len(failing_lab.failures) == 1
     assert "ZeroDivisionError" in status(failing_lab)
 

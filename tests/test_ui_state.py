@@ -1,17 +1,20 @@
 """The state behind the dashboard, without browser or widgets."""
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
+from conftest import CHECKOUT
 
+from vdpa_lab.library.features import version
 from vdpa_lab.migration import catalogue, default_toggles, simulate
 from vdpa_lab.migration.optimization import knobs_of
 from vdpa_lab.model import find_scenario
 from vdpa_lab.ui import state as states
 from vdpa_lab.ui.fields import FIELDS
-from vdpa_lab.ui.presets import presets, settle
+from vdpa_lab.ui.presets import presets, settle, why_not
 from vdpa_lab.ui.state import COMPARISONS, LabState, session
 from vdpa_lab.units import GIB
 from vdpa_lab.words import InputError
@@ -213,6 +216,29 @@ def test_other_versions_ship_other_toggles(state):
     assert state.reference.plan.applied == state.presets()["shipped"].names
 
 
+def test_other_versions_say_what_they_ship_besides(state):
+    """Two hosts of Linux 6.12 ship parallel suspend; what is on stays as it was chosen."""
+    on = state.on
+    state.edit("linux", "6.12")
+    assert catalogue()["async-vq"].title in state.notice
+    assert "this comes with it:" in state.notice
+    assert state.on == on
+    state.edit("linux", "6.0")
+    assert "this is not in it:" in state.notice
+    state.edit("devices", "4")
+    assert state.notice == ""
+
+
+@pytest.mark.parametrize("part", ["qemu", "linux"])
+def test_versions_to_choose_from_are_those_with_which_something_changes(state, part):
+    """Read from the file as text, from the first release that can suspend a device on."""
+    told = (CHECKOUT / "data" / "features.toml").read_text(encoding="utf-8")
+    found = set(re.findall(rf'^{part}(?:_from|_until)? = "([\d.]+)"', told, re.MULTILINE))
+    first = {"qemu": "8.0", "linux": "6.0"}[part]
+    assert set(FIELDS[part].options) == {each for each in found if version(each) >= version(first)}
+    assert sorted(FIELDS[part].options, key=version) == list(FIELDS[part].options)
+
+
 # --- presets and ladder -------------------------------------------------------------------------------------
 
 
@@ -232,6 +258,29 @@ def test_presets_are_recognised(state):
         state.use_preset("everything")
 
 
+def test_other_ways_stand_on_what_ships(state):
+    found = state.presets()
+    ships = set(found["shipped"].names)
+    assert set(found["other-vmm"].names) == ships | {"suspend", "suspend-only"}
+    assert set(found["always"].names) == ships | {"svq-always"}
+    for key in ("other-vmm", "always"):
+        state.use_preset(key)
+        assert state.preset() == key
+    state.use_preset("other-vmm")
+    assert state.run.windows["svq_switch"] is None
+    state.use_preset("always")
+    assert state.run.windows["network_outage"] is not None
+
+
+def test_all_that_go_together_leaves_out_only_what_conflicts(state):
+    state.use_preset("all")
+    assert state.preset() == "all"
+    left = set(catalogue()) - set(state.on)
+    driver = state.scenario.device.driver
+    assert left
+    assert all(why_not(name, state.on, driver) for name in left)
+
+
 def test_the_ladder_is_the_scenarios_own_list_step_by_step(state):
     own = state.base.optimizations
     state.use_preset("nothing")
@@ -241,8 +290,10 @@ def test_the_ladder_is_the_scenarios_own_list_step_by_step(state):
         assert set(state.on) == set(own[:step])
         assert state.ladder_step() == step
         assert catalogue()[name].title in state.presets()[f"ladder-{step}"].title
+        assert state.notice == f"{state.presets()[f'ladder-{step}'].title}."
     state.climb(1)
     assert state.preset() == "own"
+    assert state.notice == ""
     state.climb(-1)
     assert set(state.on) == set(own[:-1])
 

@@ -11,7 +11,7 @@ from vdpa_lab.library.calibration import (
     testbed_names,
 )
 from vdpa_lab.library.citations import Citation, bibliography
-from vdpa_lab.library.features import behaves, shipped, shipped_features
+from vdpa_lab.library.features import behaves, shipped, shipped_features, versions
 from vdpa_lab.library.figures import Figure, FigureError, read_figures
 from vdpa_lab.library.precopy_runs import RecordedPrecopy, precopy_runs
 
@@ -34,4 +34,5 @@ __all__ = [
     "shipped",
     "shipped_features",
     "testbed_names",
+    "versions",
 ]

@@ -129,6 +129,15 @@ def behaviours() -> Mapping[str, Behaviour]:
     return _table()[1]
 
 
+def versions(part: str, since: str = "suspend") -> tuple[str, ...]:
+    """The releases of `part` (of PARTS) with which something begins or ends, from the one that ships `since` on."""
+    first = getattr(shipped_features()[since], part)
+    found = {getattr(each, part) for each in shipped_features().values()}
+    if part == "qemu":
+        found |= {end for each in behaviours().values() for end in (each.qemu_from, each.qemu_until)}
+    return tuple(sorted((each for each in found if each and version(each) >= version(first)), key=version))
+
+
 def shipped_by(qemu: str, linux: str, driver: str = "", side: str = "") -> frozenset[str]:
     """The optimisations that a host with these versions ships, for one parent driver and side if given."""
     return frozenset(

@@ -61,8 +61,8 @@ class Choices:
         self.compare = _dropdown("Compare to", [(title, key) for key, title in COMPARISONS.items()])
         self.compare.observe(guarded(lambda change: state.compare(change["new"])), "value")
         presses = {
-            "‹ Step down": lambda _: state.climb(-1),
-            "Step up ›": lambda _: state.climb(1),
+            "‹ Step back": lambda _: state.climb(-1),
+            "Next step ›": lambda _: state.climb(1),
             "Reset all": lambda _: state.reset(),
             "Undo": lambda _: state.undo(),
             "Redo": lambda _: state.redo(),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from vdpa_lab.library import versions
 from vdpa_lab.model import Dirty, Scenario, Traffic
 from vdpa_lab.units import GIB, bytes_text, duration_text, parse_bytes, parse_duration, parse_rate, rate_text
 
@@ -83,8 +84,8 @@ FIELDS = {
         Field("devices", "Devices", ("device",), "count", _whole, ("1", "2", "4", "8")),
         Field("queue_pairs", "Queue pairs", ("device",), "queue_pairs", _whole, ("1", "2", "4", "8", "16")),
         Field("queue_size", "Queue size", ("device",), "queue_size", _whole, ("128", "256", "512", "1024")),
-        Field("qemu", "QEMU", HOSTS, "qemu", str, ("8.0", "8.2", "9.0", "10.0", "10.1")),
-        Field("linux", "Linux", HOSTS, "linux", str, ("6.5", "6.7", "6.8", "6.11", "6.12")),
+        Field("qemu", "QEMU", HOSTS, "qemu", str, versions("qemu")),
+        Field("linux", "Linux", HOSTS, "linux", str, versions("linux")),
         Field(
             "bandwidth",
             "Bandwidth limit",

@@ -1,4 +1,4 @@
-"""Ready-made sets of toggles: nothing, what the versions ship, the scenario's own, and its ladder."""
+"""Ready-made sets of toggles: nothing, what versions ship, other ways, all of it, the scenario's own and its ladder."""
 
 from __future__ import annotations
 
@@ -18,6 +18,13 @@ class Preset(NamedTuple):
     title: str
     short: str
     names: tuple[str, ...]
+
+
+# What is done otherwise, on top of what ships: key, title, a word, toggles.
+WAYS = (
+    ("other-vmm", "Another VMM's way (cloud-hypervisor): suspend only", "suspend only", ("suspend", "suspend-only")),
+    ("always", "QEMU's x-svq=on: shadow virtqueues always", "x-svq=on", ("svq-always",)),
+)
 
 
 def why_not(name: str, on: Iterable[str], driver: str) -> str:
@@ -56,7 +63,22 @@ def presets(scenario: Scenario) -> dict[str, Preset]:
         ),
         Preset("own", "The scenario's own", "scenario's", settle(own, driver)[0]),
     ]
+    found += [
+        Preset(key, title, short, settle({*shipped(scenario), *names}, driver)[0]) for key, title, short, names in WAYS
+    ]
+    found.append(Preset("all", "All that go together", "all", settle(catalogue(), driver)[0]))
     for step, name in enumerate(own, start=1):
         title = f"Ladder {step} of {len(own)}: + {catalogue()[name].title}"
         found.append(Preset(f"ladder-{step}", title, f"step {step}", settle(own[:step], driver)[0]))
     return {preset.key: preset for preset in found}
+
+
+def news(before: Preset, after: Preset) -> str:
+    """What other versions ship, in words; "" where it is the same."""
+    changes = (("this comes with it", after, before), ("this is not in it", before, after))
+    said = [
+        f"{what}: {', '.join(catalogue()[name].title for name in known(names))}"
+        for what, more, less in changes
+        if (names := set(more.names) - set(less.names))
+    ]
+    return f"{after.title}: {'; '.join(said)}. The preset of that name takes it over." if said else ""

@@ -12,7 +12,7 @@ from vdpa_lab.migration.optimization import known
 from vdpa_lab.model import Scenario, find_scenario
 from vdpa_lab.ui.fields import FIELDS
 from vdpa_lab.ui.history import History, Moment
-from vdpa_lab.ui.presets import Preset, presets, settle, why_not
+from vdpa_lab.ui.presets import Preset, news, presets, settle, why_not
 from vdpa_lab.words import InputError, nearest
 
 KEPT = "kept"
@@ -99,7 +99,8 @@ class LabState(HasTraits):
             return self._refuse(f"{FIELDS[field].title}: {error}")
         if scenario == self.scenario:
             return self._quietly()
-        return self._change(scenario=scenario, cause=f"{FIELDS[field].title} is {text}")
+        remark = news(self.presets()["shipped"], presets(scenario)["shipped"])
+        return self._change(scenario=scenario, cause=f"{FIELDS[field].title} is {text}", remark=remark)
 
     def presets(self) -> dict[str, Preset]:
         """The presets of the scenario as edited."""
@@ -125,8 +126,12 @@ class LabState(HasTraits):
 
     def climb(self, steps: int) -> None:
         """Go up or down the scenario's ladder; below its first step nothing is on, at its top all of it."""
-        step = min(max(self.ladder_step() + steps, 0), len(self.presets()) - 3)
-        return self.use_preset(f"ladder-{step}" if step else "nothing")
+        found = self.presets()
+        step = min(max(self.ladder_step() + steps, 0), sum(key.startswith("ladder-") for key in found))
+        preset = found[f"ladder-{step}" if step else "nothing"]
+        if preset.names == self.on:
+            return self._quietly()
+        return self._change(on=preset.names, remark=f"{preset.title}.")
 
     def reset(self) -> None:
         """The scenario, toggles and knobs as they were read."""
@@ -183,6 +188,7 @@ class LabState(HasTraits):
         on: Iterable[str] | None = None,
         knobs: Knobs | None = None,
         cause: str = "",
+        remark: str = "",
         recorded: bool = True,
     ) -> None:
         """Run what is asked for and take it over, or say why it cannot be run and leave all as it was."""
@@ -198,7 +204,7 @@ class LabState(HasTraits):
         self.previous, self.run, self.reference = self.run, run, reference
         self.scenario, self.on, self.knobs = scenario, names, knobs
         left = "; ".join(f"{catalogue()[name].title} ({why})" for name, why in dropped.items())
-        self.notice = f"{cause}. Dropped out with it: {left}." if left else ""
+        self.notice = " ".join(filter(None, (f"{cause}. Dropped out with it: {left}." if left else "", remark)))
         self.error = ""
         self.revision += 1
 
