@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vdpa_lab.kernels.mlx5_mr import region
+from vdpa_lab.kernels.mlx5_mr import FIRST, IOVA, LAST, LOG_SIZE, NSG, SIZE, region
 from vdpa_lab.machine.memory import Run
 from vdpa_lab.units import GIB, PAGE_SIZE
 
@@ -26,6 +26,16 @@ class MemoryRegion(NamedTuple):
     klms: int = 0
     mtts: int = 0
     blocks: int = 0
+
+
+class Window(NamedTuple):
+    """One direct MKEY: IOVA and size in bytes, bytes of an MTT's entity, MTTs, and IOTLB entries that lie in it."""
+
+    iova: int
+    size: int
+    entity: int
+    mtts: int
+    entries: int
 
 
 def chains(runs: Iterable[Run]) -> Iterator[tuple[Run, ...]]:
@@ -43,15 +53,28 @@ def chains(runs: Iterable[Run]) -> Iterator[tuple[Run, ...]]:
 @lru_cache(maxsize=4096)
 def chain_region(chain: tuple[Run, ...]) -> MemoryRegion:
     """Windows are cut from the chain's start, not by absolute alignment; their MTT size is the gcd of entry sizes."""
+    return MemoryRegion(*_laid(chain)[0].tolist())
+
+
+def _laid(chain: tuple[Run, ...]) -> tuple[np.ndarray, np.ndarray]:
     lengths = [run.lengths for run in chain]
-    totals, _ = region(
+    return region(
         np.array([run.iova for run in chain], np.uint64),
         np.zeros(len(chain), np.uint64),
         np.cumsum([0, *map(len, lengths)]).astype(np.uint64),
         np.concatenate(lengths),
         WINDOW // PAGE_SIZE,
     )
-    return MemoryRegion(*totals.tolist())
+
+
+def memory_windows(runs: Iterable[Run]) -> tuple[Window, ...]:
+    """The direct MKEYs of a whole address space; `runs` in IOVA order."""
+    return tuple(
+        Window(*(int(row[column]) for column in (IOVA, SIZE)), 1 << int(row[LOG_SIZE]), int(row[NSG]),
+               int(row[LAST] - row[FIRST]) + 1)
+        for chain in chains(runs)
+        for row in _laid(chain)[1]
+    )  # fmt: skip
 
 
 def memory_region(runs: Iterable[Run]) -> MemoryRegion:

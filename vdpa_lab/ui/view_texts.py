@@ -7,13 +7,10 @@ from html import escape
 from typing import Any
 
 from vdpa_lab.library import Cost, bibliography
-from vdpa_lab.machine import MemoryRegion, Run, memory_region, sections, shadow_layout
-from vdpa_lab.machine.iova import identity_memory
 from vdpa_lab.migration import Run as Migration
-from vdpa_lab.model import Scenario
 from vdpa_lab.timeline import Span
 from vdpa_lab.ui import texts
-from vdpa_lab.units import format_bytes, format_duration
+from vdpa_lab.units import format_duration
 
 MOST_LINES = 1500
 MOST_PAIRS = 6
@@ -82,36 +79,6 @@ def _source(cost: Cost) -> str:
 def told_file(what: str, name: str) -> str:
     """That a file was written or read."""
     return f"<p role='status'>{escape(what)} <code>{escape(name)}</code>, beside the notebook.</p>"
-
-
-def memory(scenario: Scenario) -> str:
-    """Sections of guest memory, where they are mapped before and during shadowing, and what mlx5 makes of them."""
-    before, (rings, shadow) = identity_memory(scenario.guest), shadow_layout(scenario.guest, scenario.device)
-    rows = [
-        (f"<code>{_extent(was)}</code>", f"<code>{_extent(now)}</code>", escape(format_bytes(was.size)), was.perm,
-         f"{was.entries:,}")
-        for _, was, now in zip(sections(scenario.guest), before, shadow, strict=True)
-    ]  # fmt: skip
-    areas = [*(area for pair in rings.data for area in pair), *rings.buffers, *rings.cvq]
-    whole = memory_region(sorted((*areas, *shadow))) if scenario.device.cvq else memory_region(shadow)
-    regions = [
-        _region("passthrough, IOVA = GPA", memory_region(before)),
-        _region("shadowed, packed behind rings", whole),
-    ]
-    head = ("GPA and IOVA in passthrough", "IOVA when shadowed", "Size", "Access", "Chunks")
-    return (
-        table(head, rows, "Sections of guest memory")
-        + f"<p>{len(areas)} ring areas and buffers lie from 0x1000 on. One memory region of an mlx5 device:</p>"
-        + table(("Map", "IOTLB entries", "MKEYs", "KLMs", "MTTs", "Mailbox blocks"), regions, "mlx5 memory regions")
-    )
-
-
-def _extent(run: Run) -> str:
-    return f"{run.iova:#x} – {run.iova + run.size - 1:#x}"
-
-
-def _region(name: str, region: MemoryRegion) -> tuple[str, ...]:
-    return (escape(name), *(f"{value:,}" for value in region))
 
 
 def worth_caveat() -> str:

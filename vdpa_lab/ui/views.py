@@ -11,7 +11,7 @@ from vdpa_lab.migration.kernel_ops import kernel_ops
 from vdpa_lab.migration.show import plan_diff, plan_text
 from vdpa_lab.plot import timeline_svg
 from vdpa_lab.timeline import WINDOWS, intervals
-from vdpa_lab.ui import view_texts
+from vdpa_lab.ui import memory_texts, view_texts
 from vdpa_lab.ui.beside import Beside
 from vdpa_lab.ui.bitmap_view import Bitmap
 from vdpa_lab.ui.keeping import Keeping
@@ -97,7 +97,7 @@ class Memory(View):
     title = "Memory"
 
     def html(self) -> str:
-        return view_texts.memory(self.state.run.scenario)
+        return memory_texts.memory(self.state.run.scenario)
 
 
 class Sources(View):

@@ -8,6 +8,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from vdpa_lab.model import Scenario
+from vdpa_lab.plot import svg_of, waterfall_figure
 from vdpa_lab.timeline import WINDOWS
 from vdpa_lab.ui import view_texts
 from vdpa_lab.ui.job_page import JobPage
@@ -22,6 +23,12 @@ def shares(scenario: Scenario, toggles: tuple[str, ...], on: tuple[str, ...], wi
     from vdpa_lab.sweep import attribute
 
     return attribute(scenario, toggles, on=on, window=window).json()
+
+
+def worth_html(found: dict[str, Any]) -> str:
+    """The waterfall, and its numbers."""
+    picture = svg_of(waterfall_figure(found), "From stock to all that is on; its values are in the table below")
+    return f"<div class='vdpa-paper'>{picture}</div>{view_texts.worth(found)}"
 
 
 class Worth(JobPage):
@@ -46,4 +53,4 @@ class Worth(JobPage):
         base = set(presets(self.state.scenario)[self.against.value].names)
         toggles = tuple(name for name in self.state.on if name not in base)
         asked = (self.state.scenario, toggles, self.state.run.plan.applied, self.window.value)
-        self.work(view_texts.working(len(toggles)), shares, asked, view_texts.worth)
+        self.work(view_texts.working(len(toggles)), shares, asked, worth_html)
