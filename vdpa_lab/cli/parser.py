@@ -30,6 +30,9 @@ def parser() -> argparse.ArgumentParser:
         one.add_argument("--off", type=_names, default=(), metavar="NAME,…", help="without these")
         one.add_argument("--only", type=_names, default=None, metavar="NAME,…", help="just these; '' is stock")
 
+    def knobs(one: argparse.ArgumentParser) -> None:
+        one.add_argument("--knob", action="append", default=[], metavar="NAME.KNOB=N", help="turn a knob of one")
+
     traced = verb("trace", "a recorded migration: where its downtime went")
     traced.add_argument("logs", nargs="+", metavar="RUN|LOG", help="folder of a run, or SRC.log [DST.log] and more")
     traced.add_argument("--side", default="", choices=("", "source", "destination"), help="of a single log")
@@ -65,11 +68,15 @@ def parser() -> argparse.ArgumentParser:
                         choices=("optimizations", "scenarios", "testbeds", "figures", "traces"))  # fmt: skip
     simulated = verb("simulate", "one migration: windows, breakdown, sources")
     toggles(simulated)
-    simulated.add_argument("--out", type=Path, metavar="FILE", help="write the run as svg, png, pdf, csv, json, md, …")
+    knobs(simulated)
+    simulated.add_argument(
+        "--out", type=Path, metavar="FILE", help="as svg, pdf, csv, md, perfetto.json, …"
+    )
     simulated.add_argument("--testbed", metavar="NAME", help="prices of another testbed, or a CSV file")
     simulated.add_argument("--exact", action="store_true", help="precopy page by page, in the JSON document")
     planned = verb("plan", "the operations of one migration, before they are priced")
     toggles(planned)
+    knobs(planned)
     planned.add_argument("--kernel-ops", action="store_true", help="as a kernel log of the real thing")
     planned.add_argument("--diff", action="store_true", help="against the plan with nothing optimised")
     figures = verb("figures", "every published figure beside the model")

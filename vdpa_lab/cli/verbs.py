@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable
 
-from vdpa_lab.words import InputError
+from vdpa_lab.words import InputError, nearest
 
 
 def toggled(args: argparse.Namespace):
@@ -21,6 +22,19 @@ def toggled(args: argparse.Namespace):
     names = set(default_toggles(scenario)) if args.only is None else set(known(args.only))
     names = (names | set(known(args.on))) - set(known(args.off))
     return scenario, [name for name in catalogue() if name in names]
+
+
+def knobs(args: argparse.Namespace, names: Iterable[str]) -> dict[str, dict[str, int]]:
+    """The knobs that the options turn, of `names`, by optimisation and name. Raises InputError."""
+    turned: dict[str, dict[str, int]] = {}
+    for text in args.knob:
+        found = re.fullmatch(r"([\w-]+)\.(\w+)=(\d{1,9})", text)
+        if not found:
+            raise InputError(f"--knob {text!r}: write optimisation, knob and number, as async-vq.in_flight=4")
+        if found[1] not in names:
+            raise InputError(f"--knob {text}: {found[1]} is not on; {nearest(found[1], names)}")
+        turned.setdefault(found[1], {})[found[2]] = int(found[3])
+    return turned
 
 
 def show(document: object, text: Iterable[str], as_json: bool) -> None:
@@ -53,7 +67,7 @@ def simulate_(args: argparse.Namespace) -> None:
     from vdpa_lab.migration import simulate
 
     scenario, names = toggled(args)
-    run = simulate(scenario, names, read_calibration(args.testbed or scenario.testbed))
+    run = simulate(scenario, names, read_calibration(args.testbed or scenario.testbed), knobs(args, names))
     if args.out:
         from vdpa_lab.export import export
 
@@ -67,7 +81,7 @@ def plan_(args: argparse.Namespace) -> None:
     from vdpa_lab.migration.show import plan_diff, plan_text
 
     scenario, names = toggled(args)
-    made = plan(scenario, names)
+    made = plan(scenario, names, knobs(args, names))
     if args.kernel_ops:
         text = kernel_ops(made)
     else:

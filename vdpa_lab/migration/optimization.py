@@ -163,7 +163,7 @@ def plan(
     on = default_toggles(scenario) if names is None else known(names)
     if refused := refusals(on, scenario.device.driver):
         raise InputError("; ".join(f"{name} cannot apply: {why}" for name, why in refused.items()))
-    turned = []
+    turned, moved = [], []
     for name in on:
         changes = (knobs or {}).get(name, {})
         each = catalogue()[name]
@@ -173,7 +173,9 @@ def plan(
                     f"{name} has no knob {knob_name!r}; {nearest(knob_name, [f.name for f in fields(each)])}"
                 )
         turned.append(replace(each, **changes) if changes else each)
+        moved += [(name, knob_name, value) for knob_name, value in changes.items() if value != getattr(each, knob_name)]
     made = _rewritten(prepared(scenario, turned), tuple(turned))
+    made = replace(made, turned=tuple(sorted(moved))) if moved else made
     check_writes(made)
     return made
 

@@ -90,11 +90,15 @@ def _append_chain(steps: list[Step], chain: Sequence[Step], after: tuple[str, ..
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The steps of one live migration, in an order in which each waits only for earlier ones."""
+    """The steps of one live migration, in an order in which each waits only for earlier ones.
+
+    applied: the optimisations; turned: (optimisation, knob, value) of each knob that is not where it was.
+    """
 
     scenario: Scenario
     steps: tuple[Step, ...]
     applied: tuple[str, ...] = ()
+    turned: tuple[tuple[str, str, int], ...] = ()
 
     def __iter__(self) -> Iterator[Step]:
         return iter(self.steps)

@@ -84,9 +84,8 @@ class Run:
 
         return traffic(self, self.scenario.workload.traffic)
 
-    def json(self, exact: bool = False) -> dict:
-        """The document of `vdpa-lab simulate --json`; exact: precopy page by page."""
-        run = precopy(self.scenario, exact)
+    def rows(self) -> list[dict]:
+        """The parts of every window, summed by operation, lane, device and grade."""
         rows = []
         for window in WINDOWS:
             totals: dict[tuple, int] = {}
@@ -104,6 +103,11 @@ class Run:
                 {"window": window, "label": op, "lane": lane, "side": side, "device": device, "ns": ns, "basis": basis}
                 for (op, lane, side, device, basis), ns in totals.items()
             ]
+        return rows
+
+    def json(self, exact: bool = False) -> dict:
+        """The document of `vdpa-lab simulate --json`; exact: precopy page by page."""
+        run = precopy(self.scenario, exact)
         return {
             "scenario": self.scenario.name,
             "optimizations": list(self.plan.applied),
@@ -113,7 +117,7 @@ class Run:
                 "network_outage_ns": [each["ns"] for each in self.outages()],
             },
             "outages": self.outages(),
-            "breakdown": rows,
+            "breakdown": self.rows(),
             "precopy": {
                 "total_ns": run.total_ns,
                 "iterations": [each._asdict() for each in run.iterations],
