@@ -235,7 +235,7 @@ def test_a_turned_knob_is_in_every_text(tmp_path):
 
 
 def test_tables_and_texts_need_no_packets(tmp_path, monkeypatch):
-    """Stock QEMU's outage of days would be more packets than can be gone through one by one."""
+    """A picture or a table of windows says nothing of them."""
     stock = simulate(find_scenario("talk"), ())
     monkeypatch.setattr(type(stock), "traffic", lambda run: pytest.fail("packets were simulated"))
     for form in FORMATS:

@@ -24,6 +24,7 @@ from vdpa_lab.ui.job import Job
 from vdpa_lab.ui.state import LabState
 from vdpa_lab.ui.views import SPANS, extent
 from vdpa_lab.ui.worth import shares
+from vdpa_lab.units import SECOND
 
 HOSTILE = "</svg><script>alert('x')</script>&"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -237,6 +238,18 @@ def test_traffic_says_what_was_lost_and_why(lab):
     assert "tx 1.1" in text
     flows = lab.run.traffic().json()["flows"]
     assert f"{sum(period['delivered'] for period in flows[0]['periods']):,}" in text
+
+
+def test_more_packets_than_can_be_sent_through_are_said(lab):
+    """Stock QEMU without batches is out for days: the views and the document answer all the same."""
+    lab.state.use_preset("nothing")
+    document = lab.run.json()
+    offered = document["traffic"]["too_many"]
+    assert set(document["traffic"]) == {"too_many"}
+    load, outage = lab.run.scenario.workload.traffic, lab.run.windows["network_outage"]
+    assert offered >= (load.rx_pps + load.tx_pps) * outage // SECOND
+    assert f"{offered:,} packets" in Words(page(lab, 5)).text
+    assert "<svg" in page(lab, 4)
 
 
 def test_no_traffic_says_how_to_have_some():

@@ -31,6 +31,7 @@ CAUSES = {
     "qdisc-full": k.QDISC_FULL,
 }
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999, "max": 1.0}
+MOST_PACKETS = 500_000_000  # of one run; stock QEMU's outage can last days
 TCP_RTO_MAX = 120 * SECOND  # Linux include/net/tcp.h
 
 
@@ -85,8 +86,9 @@ class FlowResult:
 
 @dataclass(frozen=True)
 class Traffic:
-    """All flows; empty without traffic. learned_ns: per device when the fabric knows its new place (None: never).
+    """All flows; empty without traffic, and where `too_many` packets come to go through them one by one.
 
+    learned_ns: per device when the fabric knows its new place (None: never).
     self_announce_ns: QEMU's RARP rounds, which never reach the fabric; rounds: the guest's. svq_busy_ns: of the
     forwarding thread. skipped_ns: of a long precopy, not simulated: the same as what surrounds it. Times are those of
     the timeline.
@@ -100,13 +102,16 @@ class Traffic:
     skipped_ns: int = 0
     deadline_ns: int = 0
     fabric: str = ""
+    too_many: int = 0
 
     def json(self) -> dict:
         """The part "traffic" of `vdpa-lab simulate --json`; {} without traffic."""
         if not self.flows:
-            return {}
+            return {"too_many": self.too_many} if self.too_many else {}
         rounds = [each._asdict() for each in self.rounds]
-        return {**asdict(self), "flows": [asdict(each) for each in self.flows], "rounds": rounds}
+        found = {**asdict(self), "flows": [asdict(each) for each in self.flows], "rounds": rounds}
+        del found["too_many"]
+        return found
 
 
 def tcp_stall(outage: int, rto: int) -> int:
@@ -150,6 +155,9 @@ def traffic(
     prime = device.queue_size * one.element
     path = data_path(run, prime, frames, ack, fabric, guest_announce, lead, steady, tail)
     flows = flows_of(load, device.count, device, kind) if flows is None else flows
+    packets = sum(each.pps * path.horizon // SECOND for each in flows)
+    if packets > MOST_PACKETS:
+        return Traffic(too_many=packets)
     limit = load.tcp_rto if deadline is None else deadline
     engine = Engine(path, flows, one, device.queue_size, limit, scenario.guest.vcpus, seed).run()
     clock = path.clock

@@ -12,6 +12,7 @@ NONE = (
     "<p>This scenario has no guest traffic. Give its file a <code>[workload.traffic]</code> with rx_pps, tx_pps, "
     "packet and tcp_rto.</p>"
 )
+TOO_MANY = "too many to send each of them through. Give it fewer packets a second, or optimise the migration first."
 HEAD = (
     "Flow", "Offered", "Delivered", "Lost", "p50 before", "p50 shadowed", "p99 shadowed", "Longest gap", "TCP stalls",
 )  # fmt: skip
@@ -53,6 +54,8 @@ def _row(flow: dict[str, Any]) -> tuple[str, ...]:
 
 def traffic(found: dict[str, Any]) -> str:
     """A row a flow, and when the fabric learned the VM's new place."""
+    if "too_many" in found and not found.get("flows"):
+        return f"<p>{found['too_many']:,} packets come while this migration lasts: {TOO_MANY}</p>"
     if not found.get("flows"):
         return NONE
     skipped = found["skipped_ns"]
