@@ -69,9 +69,7 @@ def parser() -> argparse.ArgumentParser:
     simulated = verb("simulate", "one migration: windows, breakdown, sources")
     toggles(simulated)
     knobs(simulated)
-    simulated.add_argument(
-        "--out", type=Path, metavar="FILE", help="as svg, pdf, csv, md, perfetto.json, …"
-    )
+    simulated.add_argument("--out", type=Path, metavar="FILE", help="as svg, pdf, csv, md, perfetto.json, …")
     simulated.add_argument("--testbed", metavar="NAME", help="prices of another testbed, or a CSV file")
     simulated.add_argument("--exact", action="store_true", help="precopy page by page, in the JSON document")
     planned = verb("plan", "the operations of one migration, before they are priced")
