@@ -1,0 +1,71 @@
+"""What the reproduction notebooks say in words, held against the figures and the model."""
+
+from dataclasses import replace
+
+import pytest
+
+import vdpa_lab as vl
+from vdpa_lab.beside.readings import rebuild_ns, rebuild_table, traced_rebuild_ns
+from vdpa_lab.migration.compare import AS_PRINTED, compare_figures, observations
+
+
+def row_of(figure, label, reading=AS_PRINTED):
+    return next(each for each in observations([figure]) if each.row.label == label and each.reading == reading)
+
+
+def ratios(*names, reading=AS_PRINTED):
+    return [row["ratio"] for row in compare_figures(names) if row["reading"] == reading]
+
+
+def test_the_traced_rebuild_is_the_one_of_the_mail():
+    # Stamps 1693367276.853675 and 1693367277.014697.
+    assert traced_rebuild_ns() == pytest.approx(161_022_000, abs=1_000)
+
+
+def test_a_rebuild_makes_new_mkeys_for_all_memory_and_deletes_the_old():
+    run = row_of("V2", "Baseline QEMU").run()
+    price = {key: run.cost(key).value for key in ("mlx5.mkey_create", "mlx5.mkey_destroy", "mlx5.mtt")}
+    # 128 direct MKEYs of a GiB at least, and an MTT entry of 4 KiB for each page of 127 GiB at least
+    least = 128 * (price["mlx5.mkey_create"] + price["mlx5.mkey_destroy"]) + 127 * 2**18 * price["mlx5.mtt"]
+    assert least < rebuild_ns(run) < 1.2 * least
+
+
+def test_the_trace_speaks_for_the_exchanged_rows():
+    table = rebuild_table()["one rebuild, ms"]
+    assert table["rows 1-2 transposed"] / table["trace (M1)"] == pytest.approx(1, abs=0.05)
+    assert table["as printed"] / table["trace (M1)"] > 4
+    assert rebuild_table()["warm pin, ns a page"]["rows 1-2 transposed"] == 150
+
+
+def test_no_rebuild_where_the_rings_have_their_own_address_space_and_maps_stay():
+    run = row_of("V2", "+ (Un)map batching at stop-n-copy before switchover").run()
+    assert rebuild_ns(run) < 10_000_000
+
+
+def test_as_printed_the_first_two_rows_are_one_plan():
+    first, second = (row_of("V1", label).run() for label in ("Baseline QEMU", "+ Iterative map at destination"))
+    assert first.windows["svq_switch"] == second.windows["svq_switch"]
+    met = [1 / 1.5 <= ratio <= 1.5 for ratio in ratios("V1", "V2")]
+    assert met == [False] + [True] * 9
+
+
+def v4a(row, zero_pages):
+    scenario = vl.find_scenario("palmer2025")
+    guest = replace(scenario.guest, zero_pages=zero_pages)
+    run = vl.simulate(replace(scenario, guest=guest), row_of("V4a", row).row.assumes)
+    return run.windows["network_outage"] / 1e9
+
+
+def test_zero_pages_alone_tell_the_two_pairs_of_39g_apart():
+    assert v4a("Before", 0.03) == pytest.approx(2.2526, rel=0.01)
+    assert v4a("Before", 0.45) == pytest.approx(4.72, rel=0.01)
+    for share in (0, 0.45, 1):
+        assert v4a("Listener registered at init", share) == pytest.approx(2.0949, rel=0.02)
+
+
+def test_the_gain_of_an_early_map_is_proportional_to_memory():
+    small, large = (
+        [row_of(name, label).run().windows["network_outage"] for label in ("Before", "Listener registered at init")]
+        for name in ("V4", "V4b")
+    )
+    assert (large[0] - large[1]) / (small[0] - small[1]) == pytest.approx(128 / 39, rel=0.02)
