@@ -6,7 +6,7 @@ import pytest
 
 import vdpa_lab as vl
 from vdpa_lab.beside.readings import rebuild_ns, rebuild_table, traced_rebuild_ns
-from vdpa_lab.migration.compare import AS_PRINTED, compare_figures, observations
+from vdpa_lab.migration.compare import AS_PRINTED, compare_figures, observations, quantity_parts
 
 
 def row_of(figure, label, reading=AS_PRINTED):
@@ -69,3 +69,59 @@ def test_the_gain_of_an_early_map_is_proportional_to_memory():
         for name in ("V4", "V4b")
     )
     assert (large[0] - large[1]) / (small[0] - small[1]) == pytest.approx(128 / 39, rel=0.02)
+
+
+def own_price_ms(figure, row, key="mlx5.command", less=0):
+    """What a published value leaves for each command that the model counts there, in ms."""
+    each = row_of(figure, row)
+    run = each.run()
+    ns = sum(part.ns for part in quantity_parts(run, each.quantity) if part.key == key)
+    return (each.low - less) / (ns / run.cost(key).value) / 1e6
+
+
+def test_no_price_of_a_command_meets_all_figures():
+    notifier = row_of("V9", "Before").run().cost("mlx5.notifier").value
+    resume = row_of("V10", "Before").run().cost("mlx5.resume").value
+    found = [
+        own_price_ms("V8", "Before"),
+        own_price_ms("V8", "After"),
+        own_price_ms("V9", "Before", less=notifier),
+        own_price_ms("V10", "Before", less=resume),
+    ]
+    assert found == pytest.approx([0.72, 0.93, 0.41, 0.39], abs=0.01)
+
+
+def windows_of(names, **device):
+    base = vl.find_scenario("tatulea2024vq")
+    return vl.simulate(replace(base, device=replace(base.device, **device)), ("suspend", "iotlb-batch", *names))
+
+
+def driver_ok(run):
+    return sum(part.ns for part in quantity_parts(run, "call:DRIVER_OK"))
+
+
+def test_precreated_queues_move_work_to_the_reset_of_the_source():
+    before, after = windows_of(()), windows_of(("precreated-vqs",))
+    assert driver_ok(after) < driver_ok(before) / 5
+    made = 15 * 32 * before.cost("mlx5.command").value
+    assert after.windows["source_teardown"] - before.windows["source_teardown"] == pytest.approx(made, rel=0.05)
+
+
+def test_precreated_queues_of_another_size_are_a_loss():
+    assert driver_ok(windows_of(("precreated-vqs",), queue_size=512)) > driver_ok(windows_of((), queue_size=512))
+
+
+def test_blank_queues_made_by_the_reset_are_more_than_deferred_deletion_left():
+    each = row_of("V7", "Deferred deletion")
+    made = [part.ns for part in each.run().breakdown("source_teardown") if part.op in ("CREATE_VQ", "DESTROY_VQ")]
+    assert sum(made) > 1.3 * each.high
+
+
+def test_only_small_pages_fill_translation_tables():
+    talk = vl.find_scenario("talk")
+    spent = {}
+    for backing in ("4k", "mixed", "thp", "1G"):
+        run = vl.simulate(replace(talk, guest=replace(talk.guest, backing=backing)))
+        spent[backing] = sum(part.ns for part in run.breakdown("network_outage") if part.key == "mlx5.mtt")
+    assert spent["mixed"] == pytest.approx(spent["4k"], rel=0.001)
+    assert spent["4k"] > 100 * spent["thp"] > 100 * spent["1G"]
