@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 import vdpa_lab as vl
+from vdpa_lab import traces
 from vdpa_lab.beside.readings import rebuild_ns, rebuild_table, traced_rebuild_ns
 from vdpa_lab.migration.compare import AS_PRINTED, compare_figures, observations, quantity_parts
 
@@ -125,3 +126,23 @@ def test_only_small_pages_fill_translation_tables():
         spent[backing] = sum(part.ns for part in run.breakdown("network_outage") if part.key == "mlx5.mtt")
     assert spent["mixed"] == pytest.approx(spent["4k"], rel=0.001)
     assert spent["4k"] > 100 * spent["thp"] > 100 * spent["1G"]
+
+
+def test_the_outages_of_two_devices_are_nested_at_the_stop_and_in_a_row_before():
+    found = {(each["blackout"], each["device"]): each for each in traces.run("v-256-2d-r3").outages()}
+    first, second = (
+        [(found[n, d]["start_ns"], found[n, d]["start_ns"] + found[n, d]["ns"]) for d in (1, 0)] for n in (1, 2)
+    )
+    assert first[0][1] <= first[1][0]
+    assert second[0][0] < second[1][0] < second[1][1] < second[0][1]
+
+
+def test_of_a_recorded_run_the_kernel_s_work_is_met_and_qemu_s_is_not():
+    recorded, simulated = vl.compare("v-256-1d-r2").subjects
+    for window in ("svq_switch", "source_teardown", "destination_setup", "vm_paused"):
+        ours, real = (
+            sum(part.ns for part in each.parts[window] if part.lane and part.lane.kind == "kernel")
+            for each in (simulated, recorded)
+        )
+        assert ours == pytest.approx(real, rel=0.06)
+    assert recorded.values["vm_paused"].ns > 2.5 * simulated.values["vm_paused"].ns
