@@ -62,3 +62,12 @@ def test_the_pictures_of_the_readme(tmp_path):
         assert f"docs/pictures/{path.name}" in readme
         assert (CHECKOUT / "docs" / "pictures" / path.name).is_file()
     assert "as QEMU 10.1, Linux 6.12 ship it" in (tmp_path / "downtime.svg").read_text()
+
+
+def test_flags_are_in_the_table_and_explained_in_the_report():
+    table = figure_table("V1", "V12", "V14", "V8")
+    flags = dict(zip(table["figure"], table["flags"], strict=True))
+    assert flags == {"V1": "F1", "V12": "F7", "V14": "F4 F5", "V8": ""}
+    report = (CHECKOUT / "docs" / "validation.md").read_text()
+    assert all(f"| {flag} | {name} | " in report for name, flag in flags.items() if flag)
+    assert set(figure_table("V12")["constant"]) == {""}, "nothing is computed, so no share of it"

@@ -146,3 +146,16 @@ def test_of_a_recorded_run_the_kernel_s_work_is_met_and_qemu_s_is_not():
         )
         assert ours == pytest.approx(real, rel=0.06)
     assert recorded.values["vm_paused"].ns > 2.5 * simulated.values["vm_paused"].ns
+
+
+def test_early_state_matters_little_before_the_source_is_fast():
+    scenario = vl.find_scenario("palmer2025-128g")
+    stock = ("iotlb-batch", "suspend", "cvq-asid", "early-listener-kept", "precreated-vqs")
+    fast = (*stock, "svq-map-batch", "iotlb-persist", "async-vq")
+
+    def paused(*names):
+        return vl.simulate(scenario, names).windows["vm_paused"] / 1e6
+
+    assert paused(*stock) - paused(*stock, "early-device-state") == pytest.approx(16, abs=1)
+    assert paused(*fast) - paused(*fast, "early-device-state") == pytest.approx(10, abs=1)
+    assert paused(*fast) < paused(*stock) / 6

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 
-from vdpa_lab.migration.compare import compare_figures, met, printed
+from vdpa_lab.migration.compare import compare_figures
+
+TOLERANCE = 1.5  # the factor within which a row is said to be met
+_FLAG = re.compile(r"\bF[1-9]\b")
 
 
 def figure_table(*names: str) -> pd.DataFrame:
@@ -12,7 +17,8 @@ def figure_table(*names: str) -> pd.DataFrame:
 
     published and simulated in the figure's unit; interval: 90 % by the prices' own; ratio: to the nearest published
     bound; met: within a factor 1.5; use: fitted | predicted | shown; reading error: half a unit of the last printed
-    digit; constant: the share without mechanism.
+    digit; constant: the share without mechanism; flags: where sources disagree, explained in the figure's note and
+    in docs/validation.md.
     """
     return pd.DataFrame(
         [
@@ -28,11 +34,17 @@ def figure_table(*names: str) -> pd.DataFrame:
                 "ratio": "" if row["ratio"] is None else f"{row['ratio']:.2f}",
                 "met": "" if row["ratio"] is None else "yes" if met(row["ratio"]) else "no",
                 "use": row["use"],
-                "constant": f"{row['residual_constant']:.0%}",
+                "constant": f"{row['residual_constant']:.0%}" if row["simulated"] is not None else "",
+                "flags": flags_of(row["note"]),
             }
             for row in compare_figures(names)
         ]
     )
+
+
+def flags_of(note: str) -> str:
+    """The flags (F1 to F9) that a figure's note names, in order, each once."""
+    return " ".join(sorted(set(_FLAG.findall(note))))
 
 
 def _number(value: float | None) -> str:
