@@ -1,12 +1,13 @@
 """Micro-benchmarks of pinning: every time by its pages, beside the prices."""
 
+import csv
 from dataclasses import replace
 
 import pytest
 
 from vdpa_lab.beside.pins import page_ns, pin_benchmarks, pin_table
 from vdpa_lab.library import priors, read_figures
-from vdpa_lab.plot import pins_figure
+from vdpa_lab.plot import pins_figure, write_pins
 from vdpa_lab.words import InputError
 
 FIGURES = {figure.name: figure for figure in read_figures()}
@@ -77,3 +78,16 @@ def test_the_picture_has_every_price_and_every_time():
     assert len(drawn) == len(times)
     assert min(line.get_xdata()[0] for line in drawn) > 0, "a printed zero has a place on a logarithmic axis"
     assert axes.get_xscale() == "log"
+
+
+def test_files_hold_every_time_and_are_the_same_again(tmp_path):
+    first = [path.read_bytes() for path in write_pins(tmp_path / "a")]
+    assert [path.read_bytes() for path in write_pins(tmp_path / "b")] == first
+    with (tmp_path / "a" / "pinning.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    times = {(key, each.row.label, each.figure.name): each.ns for key, row in pin_benchmarks().items() for each in row}
+    assert len(rows) == len(times)
+    for each in rows:
+        assert float(each["published"]) == pytest.approx(times[each["price"], each["row"], each["figure"]], abs=0.001)
+        assert float(each["low"]) <= float(each["used"]) <= float(each["high"])
+    assert b"ns a page of 4 KiB" in first[1]

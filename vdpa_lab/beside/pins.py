@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from vdpa_lab.library import Calibration, priors, read_calibration, read_figures
+from vdpa_lab.library import Calibration, bibliography, priors, read_calibration, read_figures
 from vdpa_lab.library.figures import TIME_UNITS, Figure, Row
 from vdpa_lab.units import GIB, PAGE_SIZE
 from vdpa_lab.words import InputError
@@ -63,6 +63,22 @@ def pin_benchmarks() -> dict[str, list[Timed]]:
         ]
         for key, wanted in _TIMED.items()
     }
+
+
+def pin_rows(calibration: Calibration | None = None) -> list[dict[str, object]]:
+    """Every published time with the price that pays for it, ns a page: a row a time, for CSV."""
+    before, used = priors(), calibration or read_calibration("tatulea2024")
+    return [
+        {
+            "price": key, "figure": each.figure.name, "row": each.row.label, "published": round(each.ns, 3),
+            "reading_error": round(each.error, 3), "prior": before[key].in_unit(before[key].value),
+            "used": used[key].in_unit(used[key].value), "low": used[key].in_unit(used[key].low),
+            "high": used[key].in_unit(used[key].high), "grade": used[key].basis,
+            "source": str(bibliography()[each.figure.reference]),
+        }
+        for key, found in pin_benchmarks().items()
+        for each in found
+    ]  # fmt: skip
 
 
 def pin_table(calibration: Calibration | None = None) -> pd.DataFrame:

@@ -96,9 +96,11 @@ def figures_(args: argparse.Namespace) -> None:
 
     rows = compare_figures(args.names)
     if args.out:
-        from vdpa_lab.plot import write_figures
+        from vdpa_lab.plot import write_figures, write_pins
 
         write_figures(rows, args.out)
+        if not args.names:
+            write_pins(args.out)
     show(rows, report.figures_text(rows), args.json)
 
 

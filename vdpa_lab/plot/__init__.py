@@ -7,7 +7,7 @@ from vdpa_lab.plot.files import write_downtime, write_figures
 from vdpa_lab.plot.growth import draw_growth, write_growth
 from vdpa_lab.plot.ladder import draw_ladder
 from vdpa_lab.plot.lanes import timeline_svg
-from vdpa_lab.plot.pins import pins_figure
+from vdpa_lab.plot.pins import pins_figure, write_pins
 from vdpa_lab.plot.precopy import draw_remaining, precopy_figure, whole_figure
 from vdpa_lab.plot.reproduce import figures_figure
 from vdpa_lab.plot.save import save_figure, svg_of, swatch_png
@@ -45,4 +45,5 @@ __all__ = [
     "write_downtime",
     "write_figures",
     "write_growth",
+    "write_pins",
 ]

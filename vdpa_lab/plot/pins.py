@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
+
 from matplotlib.figure import Figure
 
-from vdpa_lab.beside.pins import pin_benchmarks
+from vdpa_lab import __version__
+from vdpa_lab.beside.pins import pin_benchmarks, pin_rows
 from vdpa_lab.library import Calibration, priors, read_calibration
+from vdpa_lab.plot.save import save_figure
 from vdpa_lab.plot.style import FONT_SIZE, OKABE_ITO, PAPER_INK
 
 MARKERS = "osD^vPX"
@@ -50,3 +55,16 @@ def pins_figure(calibration: Calibration | None = None) -> Figure:
         loc="outside lower center", ncols=3, fontsize=FONT_SIZE - 0.5, frameon=False,
     )  # fmt: skip
     return figure
+
+
+def write_pins(folder: str | Path) -> list[Path]:
+    """pinning.svg and pinning.csv. The same bytes on every run. Raises OSError."""
+    folder, rows = Path(folder), pin_rows()
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "pinning.csv").open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+    title, about = "Pinning: published times and the model's prices", f"ns a page of 4 KiB; vdpa_lab {__version__}"
+    picture = save_figure(pins_figure(), folder / "pinning.svg", title=title, description=about)
+    return [folder / "pinning.csv", picture]
