@@ -1,15 +1,24 @@
 """Published figures as a table and a picture: every row, its ratio, and what may be made of it."""
 
+import re
 from hashlib import sha256
 
 import pytest
 from conftest import CHECKOUT
 
+from vdpa_lab import traces
 from vdpa_lab.beside import figure_table
-from vdpa_lab.beside.validation import validation_text, windows_text
+from vdpa_lab.beside.marks import MARKS, windows_text
+from vdpa_lab.beside.tables import markdown_table
+from vdpa_lab.beside.validation import validation_text
+from vdpa_lab.migration import simulate
 from vdpa_lab.migration.compare import compare_figures
+from vdpa_lab.model import find_scenario
 from vdpa_lab.plot import figures_figure
 from vdpa_lab.plot.tour import write_tour
+from vdpa_lab.timeline import WINDOWS
+from vdpa_lab.traces.checkpoints import NAMES
+from vdpa_lab.traces.tracepoints import tracepoints
 from vdpa_lab.words import InputError
 
 
@@ -71,3 +80,23 @@ def test_flags_are_in_the_table_and_explained_in_the_report():
     report = (CHECKOUT / "docs" / "validation.md").read_text()
     assert all(f"| {flag} | {name} | " in report for name, flag in flags.items() if flag)
     assert set(figure_table("V12")["constant"]) == {""}, "nothing is computed, so no share of it"
+
+
+def test_every_mark_that_bounds_a_window_is_told_and_none_else():
+    assert set(MARKS) == {mark for window in WINDOWS.values() for mark in (window.begin, window.end)}
+    run = simulate(find_scenario("liu2023"))
+    recorded = traces.run("v-256-1d-r2").timeline
+    for name in MARKS:
+        assert name.format(d=0) in run.timeline.marks
+        assert name.format(d=0) in recorded.marks
+
+
+def test_the_marks_of_a_log_are_events_that_the_readers_know():
+    known = set(tracepoints()) | set(NAMES)
+    for mark in MARKS.values():
+        named = re.findall(r"vhost_vdpa_\w+|vmstate_\w+|vm_state_notify|(?:src|dst)-[\w-]+", mark.log)
+        assert set(named) <= known, mark
+
+
+def test_a_bar_does_not_end_a_cell():
+    assert markdown_table(("a", "b"), [("x|y", 1)]) == "| a | b |\n| --- | --- |\n| x/y | 1 |"

@@ -1,6 +1,6 @@
-"""docs/validation.md and docs/windows.md: what the model was held against, and how each window is defined.
+"""docs/validation.md: what the model was held against.
 
-`python -m vdpa_lab.beside.validation docs` writes both; a test keeps the files as they would be written.
+`python -m vdpa_lab.beside.validation docs` writes it and docs/windows.md; a test keeps both as they would be written.
 """
 
 from __future__ import annotations
@@ -12,19 +12,16 @@ from pathlib import Path
 from vdpa_lab import traces
 from vdpa_lab.beside.differences import compare
 from vdpa_lab.beside.figures import TOLERANCE, flags_of
+from vdpa_lab.beside.marks import windows_text
 from vdpa_lab.beside.readings import rebuild_table
 from vdpa_lab.beside.run_prices import leave_one_out
+from vdpa_lab.beside.tables import markdown_table
 from vdpa_lab.library import precopy_runs, read_figures
 from vdpa_lab.migration.compare import compare_figures
 from vdpa_lab.migration.precopy import precopy
 from vdpa_lab.model.scenario_file import save_text
-from vdpa_lab.timeline import WINDOWS
+from vdpa_lab.paths import data_dir
 from vdpa_lab.units import SECOND
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "/") for cell in line) + " |" for line in lines)
 
 
 def _figures() -> str:
@@ -34,7 +31,7 @@ def _figures() -> str:
         mine = [row for row in rows if row["use"] == use]
         good = sum(met(row["ratio"]) for row in mine)
         parts.append(f"{good} of {len(mine)} {use} values")
-    table = _table(
+    table = markdown_table(
         ("figure", "row", "reading", "published", "simulated / published", "use", "constant without mechanism"),
         (
             (
@@ -54,11 +51,13 @@ def _figures() -> str:
 
 def _flags() -> str:
     flagged = [figure for figure in read_figures() if flags_of(figure.note)]
-    return _table(("flags", "figure", "note"), ((flags_of(each.note), each.name, each.note) for each in flagged))
+    return markdown_table(
+        ("flags", "figure", "note"), ((flags_of(each.note), each.name, each.note) for each in flagged)
+    )
 
 
 def _rebuild() -> str:
-    return _table(
+    return markdown_table(
         ("", "one rebuild of the map, ms", "price of a warm pin, ns a page of 4 KiB"),
         (
             (name, f"{rebuild:.1f}", "–" if pin != pin else f"{pin:.1f}")
@@ -81,7 +80,7 @@ def _counts(runs: Iterable[traces.TraceRun]) -> str:
         rows.append(
             (run.name, run.qemu, len(counts), len(counts) - len(unlike), "; ".join(dict.fromkeys(unlike)) or "none")
         )
-    return _table(
+    return markdown_table(
         ("run", "QEMU", "kinds of operation, by window", "equal in number", "unlike: recorded / simulated"), rows
     )
 
@@ -97,7 +96,7 @@ def _left_out(runs: Sequence[traces.TraceRun]) -> str:
         )
         for row in leave_one_out(runs)
     ]
-    return _table(("run", "window", "recorded, ms", "predicted from the other runs, ms", "ratio"), rows)
+    return markdown_table(("run", "window", "recorded, ms", "predicted from the other runs, ms", "ratio"), rows)
 
 
 def _precopy() -> str:
@@ -113,7 +112,7 @@ def _precopy() -> str:
                 f"{real.syncs} / {ours.syncs}",
             )
         )
-    return _table(("run", "total, s", "time, ratio", "bytes, ratio", "syncs: recorded / simulated"), rows)
+    return markdown_table(("run", "total, s", "time, ratio", "bytes, ratio", "syncs: recorded / simulated"), rows)
 
 
 def validation_text() -> str:
@@ -159,18 +158,6 @@ Prices fitted to all runs but one predict the windows of that one.
 One calibration for all of them; the settings are the runs' own.
 
 {_precopy()}
-"""
-
-
-def windows_text() -> str:
-    """What each window is, in Markdown."""
-    rows = ((f"`{w.name}`", w.title, w.meaning, f"`{w.begin}` → `{w.end}`", w.combine) for w in WINDOWS.values())
-    return f"""# The windows
-
-Every length that the lab prints is one of these, for simulations and recordings alike; `{{d}}` is each device, and the
-last column says how devices join. Published figures name which window they are taken for.
-
-{_table(("name", "title", "meaning", "from → to", "devices"), rows)}
 """
 
 
