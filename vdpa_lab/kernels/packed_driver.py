@@ -234,9 +234,16 @@ def get_batch(m64, q, shadow, ids, lens, most):
         ids[done] = buffer
         lens[done] = word & LOW32 if (word >> U48) & WRITE else U0
         shadow[buffer] = free
-        free, room, slot, done = buffer, room + slots, slot + slots, done + U1
-        if slot >= size:
-            slot, marks = slot - size, marks ^ BOTH
+        # Most buffers are one descriptor: then the next slot does not wait for the load of this one's book entry.
+        free, room, done = buffer, room + slots, done + U1
+        if slots == U1:
+            slot += U1
+            if slot == size:
+                slot, marks = U0, marks ^ BOTH
+        else:
+            slot += slots
+            if slot >= size:
+                slot, marks = slot - size, marks ^ BOTH
     acquire()
     q[FREE], q[ROOM], q[NEXT_USED], q[USED_WRAP] = free, room, slot, U1 if marks else U0
     return np.int64(done) if done else np.int64(error)
