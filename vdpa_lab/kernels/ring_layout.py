@@ -15,7 +15,7 @@ import numpy as np
 from vdpa_lab.kernels._jit import kernel
 
 U0, U1, U2, U3, U4, U7, U8 = (np.uint64(value) for value in (0, 1, 2, 3, 4, 7, 8))
-U15, U16, U32, U48 = (np.uint64(value) for value in (15, 16, 32, 48))
+U15, U16, U32, U33, U48, U49 = (np.uint64(value) for value in (15, 16, 32, 33, 48, 49))
 LOW16, LOW32, ROUND16 = np.uint64(0xFFFF), np.uint64(0xFFFF_FFFF), np.uint64(0x1_0000)
 FOUR_GIB = np.uint64(1 << 32)
 

@@ -16,7 +16,7 @@ from vdpa_lab.kernels.ring_errors import RingError
 from vdpa_lab.kernels.ring_layout import (
     AVAIL_TOLD, DEVICE, DRIVER, FEATURES, FREE, MASK, NEXT_AVAIL, NEXT_USED, OLDEST, ROOM, SIZE, TABLE,
     EVENT_IDX, FOUR_GIB, IN_ORDER, INDIRECT, INDIRECT_DESC, LOW16, LOW32, NEXT, QUIET, ROUND16, WRITE,
-    U0, U1, U2, U4, U8, U15, U16, U32, U48,
+    U0, U1, U2, U4, U8, U15, U16, U32, U33, U48,
 )  # fmt: skip
 
 EMPTY_CHAIN, RING_FULL, NO_ROOM = -int(RingError.EMPTY_CHAIN), -int(RingError.RING_FULL), -int(RingError.NO_ROOM)
@@ -26,6 +26,24 @@ NOT_NEGOTIATED = -int(RingError.INDIRECT_NOT_NEGOTIATED)
 USED_TOO_FAR, OUT_OF_RANGE = -int(RingError.USED_TOO_FAR), -int(RingError.USED_OUT_OF_RANGE)
 NOT_OUTSTANDING = -int(RingError.USED_NOT_OUTSTANDING)
 ORIGIN, BYTES = ring.ORIGIN, ring.BYTES
+
+
+@kernel(inline=True, counted=False)
+def _chain(m64, table, shadow, addr, length, first, readable, total, free):
+    """Write `total` elements from place `first` on to the free descriptors; (error or 0, next free, last, writable)."""
+    at, tail, step, writable, everything, wrong = free, free, U0, U0, U0, False
+    while step < total:
+        here = length[first + step]
+        following = shadow[at] & LOW16
+        flags = WRITE if step >= readable else U0
+        writable += here if step >= readable else U0
+        wrong |= here == U0 or here > LOW32
+        everything += here
+        m64[table + at + at] = addr[first + step]
+        step += U1
+        m64[table + at + at + U1] = here & LOW32 | (flags | (NEXT if step < total else U0)) << U32 | following << U48
+        tail, at = at, following
+    return ZERO_LENGTH if wrong else CHAIN_TOO_BIG if everything > FOUR_GIB else 0, at, tail, writable
 
 
 @kernel(inline=True, counted=False)
@@ -40,44 +58,33 @@ def add_batch(m64, m16, q, shadow, addr, length, outs, ins, heads, count):
     in_order = (q[FEATURES] & IN_ORDER) != U0
     free, room, index = q[FREE], q[ROOM], q[NEXT_AVAIL]
     most = min(np.uint64(count), np.uint64(outs.size), np.uint64(ins.size), np.uint64(heads.size))
-    left = min(np.uint64(addr.size), np.uint64(length.size))
+    elements = min(np.uint64(addr.size), np.uint64(length.size))
     first, done, error = U0, U0, 0
     while done < most:
-        n_out, n_in = outs[done], ins[done]
-        if n_out > room or n_in > room - n_out:
-            error = RING_FULL
-            break
-        total = n_out + n_in
-        if total == U0 or total > left:
-            error = EMPTY_CHAIN if total == U0 else NO_ROOM
-            break
-        head, at, tail, step = free, free, free, U0
-        writable, everything, wrong = U0, U0, False
-        while step < total:
-            here = length[first + step]
-            following = shadow[at] & LOW16
-            flags = U0
-            if step >= n_out:
-                flags = WRITE
-                writable += here
-            step += U1
-            if step < total:
-                flags |= NEXT
-            wrong |= here == U0 or here > LOW32
-            everything += here
-            m64[table + at + at] = addr[first + step - U1]
-            m64[table + at + at + U1] = here & LOW32 | flags << U32 | following << U48
-            tail, at = at, following
-        if wrong or everything > FOUR_GIB:
-            error = ZERO_LENGTH if wrong else CHAIN_TOO_BIG
-            break
+        n_out, n_in, head = outs[done], ins[done], free
+        here = length[first] if first < elements else U0
+        if n_in <= U1 and n_out == n_in ^ U1 and room != U0 and here != U0 and here <= LOW32:  # most are one descriptor
+            total, following = U1, shadow[head] & LOW16
+            m64[table + head + head] = addr[first]
+            m64[table + head + head + U1] = here | n_in << U33 | following << U48
+            tail, writable = head, here if n_in else U0
+        else:
+            if n_out > room or n_in > room - n_out:
+                error = RING_FULL
+                break
+            total = n_out + n_in
+            if total == U0 or total > elements - first:
+                error = EMPTY_CHAIN if total == U0 else NO_ROOM
+                break
+            error, following, tail, writable = _chain(m64, table, shadow, addr, length, first, n_out, total, free)
+            if error:
+                break
         shadow[head] = shadow[head] & LOW16 | tail << U16 | total << U32
         if in_order:
             shadow[size + head] = writable
         m16[ring16 + (index & mask)] = head & LOW16
         heads[done] = head
-        index, free, room = index + U1, at, room - total
-        first, left, done = first + total, left - total, done + U1
+        index, free, room, first, done = index + U1, following, room - total, first + total, done + U1
     q[FREE], q[ROOM], q[NEXT_AVAIL] = free, room, index & LOW16
     return np.int64(done) if done else np.int64(error)
 
