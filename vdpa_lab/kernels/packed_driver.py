@@ -28,6 +28,30 @@ USED_TOO_FAR = -int(RingError.USED_TOO_FAR)
 
 
 @kernel(inline=True, counted=False)
+def _list(m64, table, size, addr, length, first, readable, total, free, slot, marks):
+    """Write `total` elements from place `first` on to the slots from `slot` on, but for the first one's second word.
+
+    Returns (whether an element has no bytes or too many, next slot, its marks, the word left out, bytes writable).
+    """
+    at, mark, step, writable, wrong, top = slot, marks, U0, U0, False, U0
+    while step < total:
+        here = length[first + step]
+        flags = mark | (WRITE if step >= readable else U0) | (NEXT if step + U1 < total else U0)
+        writable += here if step >= readable else U0
+        wrong |= here == U0 or here > LOW32
+        word = here & LOW32 | free << U32 | flags << U48
+        m64[table + at + at] = addr[first + step]
+        if step:
+            m64[table + at + at + U1] = word
+        else:
+            top = word
+        at, step = at + U1, step + U1
+        if at == size:
+            at, mark = U0, mark ^ BOTH
+    return wrong, at, mark, top, writable
+
+
+@kernel(inline=True, counted=False)
 def add_batch(m64, q, shadow, addr, length, outs, ins, ids, count):
     """Make up to `count` buffers available, each by its first descriptor last (2.8.6, 2.8.21); their number.
 
@@ -37,43 +61,34 @@ def add_batch(m64, q, shadow, addr, length, outs, ins, ids, count):
     """
     size, table = q[SIZE], q[TABLE]
     in_order = (q[FEATURES] & IN_ORDER) != U0
-    free, room, slot, wrap = q[FREE], q[ROOM], q[NEXT_AVAIL], q[AVAIL_WRAP]
-    marks = AVAIL if wrap else USED
+    free, room, slot, began = q[FREE], q[ROOM], q[NEXT_AVAIL], q[ROOM]
+    marks = AVAIL if q[AVAIL_WRAP] else USED
     most = min(np.uint64(count), np.uint64(outs.size), np.uint64(ins.size), np.uint64(ids.size))
-    left = min(np.uint64(addr.size), np.uint64(length.size))
-    first, done, added, error = U0, U0, U0, 0
+    elements = min(np.uint64(addr.size), np.uint64(length.size))
+    first, done, error = U0, U0, 0
     while done < most:
         n_out, n_in = outs[done], ins[done]
-        if n_out > room or n_in > room - n_out:
-            error = RING_FULL
-            break
-        total = n_out + n_in
-        if total == U0 or total > left:
-            error = EMPTY_CHAIN if total == U0 else NO_ROOM
-            break
-        at, mark, step, writable, wrong = slot, marks, U0, U0, False
-        top = U0  # the first descriptor's second word, which is written last
-        while step < total:
-            here = length[first + step]
-            flags = mark
-            if step >= n_out:
-                flags |= WRITE
-                writable += here
-            if step + U1 < total:
-                flags |= NEXT
-            wrong |= here == U0 or here > LOW32
-            word = here & LOW32 | free << U32 | flags << U48
-            m64[table + at + at] = addr[first + step]
-            if step:
-                m64[table + at + at + U1] = word
-            else:
-                top = word
-            at, step = at + U1, step + U1
+        here = length[first] if first < elements else U0
+        if n_in <= U1 and n_out == n_in ^ U1 and room != U0 and here != U0 and here <= LOW32:  # most are one descriptor
+            m64[table + slot + slot] = addr[first]
+            top = here | free << U32 | (marks | n_in << U1) << U48
+            total, at, mark, writable = U1, slot + U1, marks, here if n_in else U0
             if at == size:
-                at, mark = U0, mark ^ BOTH
-        if wrong:
-            error = ZERO_LENGTH
-            break
+                at, mark = U0, marks ^ BOTH
+        else:
+            if n_out > room or n_in > room - n_out:
+                error = RING_FULL
+                break
+            total = n_out + n_in
+            if total == U0 or total > elements - first:
+                error = EMPTY_CHAIN if total == U0 else NO_ROOM
+                break
+            wrong, at, mark, top, writable = _list(
+                m64, table, size, addr, length, first, n_out, total, free, slot, marks
+            )
+            if wrong:
+                error = ZERO_LENGTH
+                break
         following = shadow[free] & LOW16
         shadow[free] = following | total << U32
         if in_order:
@@ -82,9 +97,9 @@ def add_batch(m64, q, shadow, addr, length, outs, ins, ids, count):
         release()
         m64[table + slot + slot + U1] = top
         slot, marks, free = at, mark, following
-        room, left, first, added, done = room - total, left - total, first + total, added + total, done + U1
+        room, first, done = room - total, first + total, done + U1
     q[FREE], q[ROOM], q[NEXT_AVAIL] = free, room, slot
-    q[AVAIL_WRAP], q[AVAIL_TOLD] = U1 if marks == AVAIL else U0, q[AVAIL_TOLD] + added
+    q[AVAIL_WRAP], q[AVAIL_TOLD] = U1 if marks == AVAIL else U0, q[AVAIL_TOLD] + began - room
     return np.int64(done) if done else np.int64(error)
 
 
