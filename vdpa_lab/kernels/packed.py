@@ -18,8 +18,9 @@ from typing import NamedTuple
 import numpy as np
 
 from vdpa_lab.kernels import ring_layout as ring
+from vdpa_lab.kernels.packed_add import add_batch, add_indirect
 from vdpa_lab.kernels.packed_device import need_interrupt, pop_batch, push_batch, push_in_order, want_available
-from vdpa_lab.kernels.packed_driver import add_batch, add_indirect, get_batch, get_in_order, need_notify, want_used
+from vdpa_lab.kernels.packed_driver import get_batch, get_in_order, need_notify, want_used
 
 __all__ = [
     "Layout", "add_batch", "add_indirect", "get_batch", "get_in_order", "layout", "need_interrupt", "need_notify",
