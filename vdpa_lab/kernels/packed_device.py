@@ -16,7 +16,7 @@ from vdpa_lab.kernels.ring_layout import (
     AVAIL_WRAP, BYTES, DEVICE, DRIVER, FEATURES, NEXT_AVAIL, NEXT_USED, ORIGIN, SIZE, TABLE, TAKEN, USED_TOLD,
     USED_WRAP,
     AVAIL, BOTH, EVENT_DESC, EVENT_DISABLE, EVENT_ENABLE, EVENT_IDX, INDIRECT, INDIRECT_DESC, LOW16, LOW32, NEXT, USED,
-    WRITE, U0, U1, U4, U8, U15, U32, U48,
+    WRITE, U0, U1, U4, U8, U15, U32, U48, U49,
 )  # fmt: skip
 
 CHAIN_TOO_LONG, NO_ROOM = -int(RingError.CHAIN_TOO_LONG), -int(RingError.NO_ROOM)
@@ -24,6 +24,7 @@ ZERO_LENGTH, READABLE_AFTER = -int(RingError.ZERO_LENGTH), -int(RingError.READAB
 NOT_NEGOTIATED, AND_NEXT = -int(RingError.INDIRECT_NOT_NEGOTIATED), -int(RingError.INDIRECT_AND_NEXT)
 BAD_LENGTH, OUTSIDE = -int(RingError.INDIRECT_LENGTH), -int(RingError.INDIRECT_OUTSIDE)
 NOT_AVAILABLE, NOTHING_IN_USE = -int(RingError.LIST_NOT_AVAILABLE), -int(RingError.NOTHING_IN_USE)
+PLAIN = BOTH | NEXT | INDIRECT  # flags that tell whether a descriptor is a whole buffer, and whose turn it is
 
 
 @kernel(counted=False)
@@ -96,6 +97,26 @@ def walk(m8, m64, q, at, wrap, addr, length, first):
 
 
 @kernel(inline=True, counted=False)
+def _pop_singles(m64, ring, ids, slots, outs, ins, addr, length, first, done, most, marks):
+    """Take up to `most` buffers of one descriptor, from the 8-byte step `ring` on; how many.
+
+    They lie before the end of the ring. Stops before anything else, and before a buffer of no bytes.
+    """
+    step = U0
+    while step < most:
+        word = m64[ring + step + step + U1]
+        if (word >> U48) & PLAIN != marks or word & LOW32 == U0:
+            break
+        acquire()
+        addr[first + step], length[first + step] = m64[ring + step + step], word & LOW32
+        writable = (word >> U49) & U1
+        ids[done + step], slots[done + step] = (word >> U32) & LOW16, U1
+        outs[done + step], ins[done + step] = writable ^ U1, writable
+        step += U1
+    return step
+
+
+@kernel(inline=True, counted=False)
 def pop_batch(m8, m64, q, ids, slots, outs, ins, addr, length, most):
     """Take up to `most` available buffers; how many (2.8.2, 2.8.5).
 
@@ -110,21 +131,21 @@ def pop_batch(m8, m64, q, ids, slots, outs, ins, addr, length, most):
     room = min(np.uint64(addr.size), np.uint64(length.size))
     first, done, error = U0, U0, 0
     while done < limit and taken < size:
-        word = m64[table + slot + slot + U1]
-        flags = word >> U48
-        if (flags & BOTH) != marks:
+        end = min(limit - done, room - first, size - slot, size - taken)
+        run = _pop_singles(m64, table + slot + slot, ids, slots, outs, ins, addr, length, first, done, end, marks)
+        first, taken, slot, done = first + run, taken + run, slot + run, done + run
+        if slot == size:
+            slot, marks = U0, marks ^ BOTH
+        if run == end and first < room:
+            continue
+        if ((m64[table + slot + slot + U1] >> U48) & BOTH) != marks:
             break
         acquire()
-        if flags & (NEXT | INDIRECT) or word & LOW32 == U0 or first >= room:
-            q[TAKEN] = taken
-            wrap = U1 if marks == AVAIL else U0
-            error, readable, total, used, buffer = walk(m8, m64, q, slot, wrap, addr, length, first)
-            if error:
-                break
-        else:  # most buffers are one plain descriptor
-            addr[first], length[first] = m64[table + slot + slot], word & LOW32
-            total, used, buffer = U1, U1, (word >> U32) & LOW16
-            readable = U1 ^ ((flags >> U1) & U1)
+        q[TAKEN] = taken
+        wrap = U1 if marks == AVAIL else U0
+        error, readable, total, used, buffer = walk(m8, m64, q, slot, wrap, addr, length, first)
+        if error:
+            break
         ids[done], slots[done], outs[done], ins[done] = buffer, used, readable, total - readable
         first, taken, slot, done = first + total, taken + used, slot + used, done + U1
         if slot >= size:
