@@ -136,7 +136,7 @@ def pop_batch(m8, m64, q, ids, slots, outs, ins, addr, length, most):
         first, taken, slot, done = first + run, taken + run, slot + run, done + run
         if slot == size:
             slot, marks = U0, marks ^ BOTH
-        if run == end and first < room:
+        if run == end and run:
             continue
         if ((m64[table + slot + slot + U1] >> U48) & BOTH) != marks:
             break
@@ -162,7 +162,7 @@ def push_batch(m64, q, ids, slots, written, count):
     that gives back more descriptors than were taken, or none: NOTHING_IN_USE if it is the first one.
     """
     size, table, slot, taken = q[SIZE], q[TABLE], q[NEXT_USED], q[TAKEN]
-    marks, told = BOTH if q[USED_WRAP] else U0, q[USED_TOLD]
+    marks = BOTH if q[USED_WRAP] else U0
     limit = min(np.uint64(count), np.uint64(ids.size), np.uint64(slots.size), np.uint64(written.size))
     done, error = U0, 0
     release()
@@ -173,10 +173,11 @@ def push_batch(m64, q, ids, slots, written, count):
             break
         flags = marks | (WRITE if wrote else U0)
         m64[table + slot + slot + U1] = wrote | (ids[done] & LOW16) << U32 | flags << U48
-        taken, told, slot, done = taken - used, told + used, slot + used, done + U1
+        taken, slot, done = taken - used, slot + used, done + U1
         if slot >= size:
             slot, marks = slot - size, marks ^ BOTH
-    q[NEXT_USED], q[USED_WRAP], q[TAKEN], q[USED_TOLD] = slot, U1 if marks else U0, taken, told
+    q[USED_TOLD] += q[TAKEN] - taken
+    q[NEXT_USED], q[USED_WRAP], q[TAKEN] = slot, U1 if marks else U0, taken
     return np.int64(done) if done else np.int64(error)
 
 

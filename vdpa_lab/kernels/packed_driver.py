@@ -104,6 +104,25 @@ def get_in_order(m64, q, shadow, ids, lens, most):
 
 
 @kernel(inline=True, counted=False)
+def _get_singles(m64, ring, size, shadow, ids, lens, done, most, free, marks):
+    """Take back up to `most` used buffers of one descriptor, from the 8-byte step `ring` on; (how many, next free).
+
+    The next slot is known before a buffer's book entry is read. Stops before anything else.
+    """
+    step = U0
+    while step < most:
+        word = m64[ring + step + step + U1]
+        buffer = (word >> U32) & LOW16
+        if (word >> U48) & BOTH != marks or buffer >= size or shadow[buffer] >> U32 != U1:
+            break
+        ids[done + step] = buffer
+        lens[done + step] = word & LOW32 if (word >> U48) & WRITE else U0
+        shadow[buffer] = free
+        free, step = buffer, step + U1
+    return step, free
+
+
+@kernel(inline=True, counted=False)
 def get_batch(m64, q, shadow, ids, lens, most):
     """Take back up to `most` used buffers (2.8.22) and free their descriptors; how many.
 
@@ -117,6 +136,13 @@ def get_batch(m64, q, shadow, ids, lens, most):
     limit = min(np.uint64(most), np.uint64(ids.size), np.uint64(lens.size))
     done, error = U0, 0
     while done < limit and room != size:
+        end, ring = min(limit - done, size - slot, size - room), table + slot + slot
+        run, free = _get_singles(m64, ring, size, shadow, ids, lens, done, end, free, marks)
+        room, slot, done = room + run, slot + run, done + run
+        if slot == size:
+            slot, marks = U0, marks ^ BOTH
+        if run == end:
+            continue
         word = m64[table + slot + slot + U1]
         if ((word >> U48) & BOTH) != marks:
             break
@@ -131,16 +157,9 @@ def get_batch(m64, q, shadow, ids, lens, most):
         ids[done] = buffer
         lens[done] = word & LOW32 if (word >> U48) & WRITE else U0
         shadow[buffer] = free
-        # Most buffers are one descriptor: then the next slot does not wait for the load of this one's book entry.
-        free, room, done = buffer, room + slots, done + U1
-        if slots == U1:
-            slot += U1
-            if slot == size:
-                slot, marks = U0, marks ^ BOTH
-        else:
-            slot += slots
-            if slot >= size:
-                slot, marks = slot - size, marks ^ BOTH
+        free, room, slot, done = buffer, room + slots, slot + slots, done + U1
+        if slot >= size:
+            slot, marks = slot - size, marks ^ BOTH
     acquire()
     q[FREE], q[ROOM], q[NEXT_USED], q[USED_WRAP] = free, room, slot, U1 if marks else U0
     return np.int64(done) if done else np.int64(error)
