@@ -14,17 +14,12 @@ from vdpa_lab.kernels._jit import acquire, full_fence, kernel, release
 from vdpa_lab.kernels.packed_event import asked_for
 from vdpa_lab.kernels.ring_errors import RingError
 from vdpa_lab.kernels.ring_layout import (
-    AVAIL_TOLD, AVAIL_WRAP, DEVICE, DRIVER, FEATURES, FREE, NEXT_AVAIL, NEXT_USED, OLDEST, ROOM, SIZE,
-    TABLE, USED_WRAP,
-    BOTH, EVENT_DESC, EVENT_DISABLE, EVENT_ENABLE, EVENT_IDX, IN_ORDER, LOW16, LOW32,
-    WRITE, U0, U1, U15, U32, U48,
+    AVAIL_TOLD, AVAIL_WRAP, DEVICE, DRIVER, FEATURES, FREE, NEXT_AVAIL, NEXT_USED, OLDEST, ROOM, SIZE, TABLE, USED_WRAP,
+    BOTH, EVENT_DESC, EVENT_DISABLE, EVENT_ENABLE, EVENT_IDX, IN_ORDER, LOW16, LOW32, WRITE, U0, U1, U15, U32, U48,
 )  # fmt: skip
 
-EMPTY_CHAIN, RING_FULL, NO_ROOM = -int(RingError.EMPTY_CHAIN), -int(RingError.RING_FULL), -int(RingError.NO_ROOM)
-ZERO_LENGTH, CHAIN_TOO_LONG = -int(RingError.ZERO_LENGTH), -int(RingError.CHAIN_TOO_LONG)
-NOT_NEGOTIATED, TABLE_MISPLACED = -int(RingError.INDIRECT_NOT_NEGOTIATED), -int(RingError.TABLE_MISPLACED)
+NO_ROOM = -int(RingError.NO_ROOM)
 OUT_OF_RANGE, NOT_OUTSTANDING = -int(RingError.USED_OUT_OF_RANGE), -int(RingError.USED_NOT_OUTSTANDING)
-USED_TOO_FAR = -int(RingError.USED_TOO_FAR)
 
 
 @kernel(inline=True, counted=False)
@@ -69,7 +64,7 @@ def get_in_order(m64, q, shadow, ids, lens, most):
     """`get_batch` of an in-order queue: the device may write one used descriptor for a batch (2.8.8).
 
     Buffers before the last of a batch count as used completely: their lens are all that the device may write. A batch
-    is taken whole: NO_ROOM if it has more than `most` buffers; USED_TOO_FAR if it goes beyond what is outstanding.
+    is taken whole: NO_ROOM if it has more than `most` buffers.
     """
     size = q[SIZE]
     limit = min(np.uint64(most), np.uint64(ids.size), np.uint64(lens.size))

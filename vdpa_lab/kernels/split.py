@@ -18,16 +18,9 @@ from typing import NamedTuple
 import numpy as np
 
 from vdpa_lab.kernels import ring_layout as ring
+from vdpa_lab.kernels.split_add import add_batch, add_indirect
 from vdpa_lab.kernels.split_device import need_interrupt, pop_batch, push_batch, push_in_order, want_available
-from vdpa_lab.kernels.split_driver import (
-    add_batch,
-    add_indirect,
-    get_batch,
-    get_in_order,
-    need_notify,
-    publish,
-    want_used,
-)
+from vdpa_lab.kernels.split_driver import get_batch, get_in_order, need_notify, publish, want_used
 
 __all__ = [
     "Layout", "add_batch", "add_indirect", "get_batch", "get_in_order", "layout", "need_interrupt",

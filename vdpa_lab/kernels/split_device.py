@@ -14,7 +14,7 @@ from vdpa_lab.kernels.ring_errors import RingError
 from vdpa_lab.kernels.ring_layout import (
     BYTES, DEVICE, DRIVER, FEATURES, MASK, NEXT_AVAIL, NEXT_USED, ORIGIN, SIZE, TABLE, USED_TOLD,
     EVENT_IDX, FOUR_GIB, INDIRECT, INDIRECT_DESC, LOW16, LOW32, NEXT, QUIET, ROUND16, WRITE,
-    U0, U1, U2, U4, U8, U15, U32, U48,
+    U0, U1, U2, U4, U8, U15, U32, U33, U48,
 )  # fmt: skip
 
 AVAIL_TOO_FAR, HEAD_OUT_OF_RANGE = -int(RingError.AVAIL_TOO_FAR), -int(RingError.HEAD_OUT_OF_RANGE)
@@ -85,6 +85,28 @@ def walk(m8, m64, q, head, addr, length, first):
 
 
 @kernel(inline=True, counted=False)
+def _pop_singles(m64, m16, q, heads, outs, ins, addr, length, first, done, most, index):
+    """Take up to `most` buffers of one descriptor, the first at `index` of the available ring; how many.
+
+    Stops before anything else, and before a buffer of no bytes.
+    """
+    size, mask, table, ring16 = q[SIZE], q[MASK], q[TABLE], q[DRIVER] + U2
+    step = U0
+    while step < most:
+        head = np.uint64(m16[ring16 + ((index + step) & mask)])
+        if head >= size:
+            break
+        word = m64[table + head + head + U1]
+        if (word >> U32) & (NEXT | INDIRECT) or word & LOW32 == U0:
+            break
+        addr[first + step], length[first + step] = m64[table + head + head], word & LOW32
+        writable = (word >> U33) & U1
+        heads[done + step], outs[done + step], ins[done + step] = head, writable ^ U1, writable
+        step += U1
+    return step
+
+
+@kernel(inline=True, counted=False)
 def pop_batch(m8, m64, m16, q, heads, outs, ins, addr, length, most):
     """Take up to `most` available buffers; how many (2.7.6, 2.7.5.3.2).
 
@@ -92,8 +114,7 @@ def pop_batch(m8, m64, m16, q, heads, outs, ins, addr, length, most):
     of all buffers, one after the other. All uint64[]. Stops before the first wrong buffer, and returns its error if it
     is the first one; then nothing was taken.
     """
-    size, mask, table, ring16 = q[SIZE], q[MASK], q[TABLE], q[DRIVER] + U2
-    last = q[NEXT_AVAIL]
+    size, last = q[SIZE], q[NEXT_AVAIL]
     pending = (np.uint64(m16[q[DRIVER] + U1]) + ROUND16 - last) & LOW16
     if pending == U0:
         return np.int64(0)
@@ -104,18 +125,18 @@ def pop_batch(m8, m64, m16, q, heads, outs, ins, addr, length, most):
     room = min(np.uint64(addr.size), np.uint64(length.size))
     first, done, error = U0, U0, 0
     while done < limit:
-        head = np.uint64(m16[ring16 + ((last + done) & mask)])
+        end = min(limit - done, room - first)
+        run = _pop_singles(m64, m16, q, heads, outs, ins, addr, length, first, done, end, last + done)
+        first, done = first + run, done + run
+        if done == limit:
+            break
+        head = np.uint64(m16[q[DRIVER] + U2 + ((last + done) & q[MASK])])
         if head >= size:
             error = HEAD_OUT_OF_RANGE
             break
-        where, word = m64[table + head + head], m64[table + head + head + U1]
-        if (word >> U32) & (NEXT | INDIRECT) or word & LOW32 == U0 or first >= room:
-            error, readable, total = walk(m8, m64, q, head, addr, length, first)
-            if error:
-                break
-        else:  # most buffers are one plain descriptor
-            addr[first], length[first] = where, word & LOW32
-            total, readable = U1, U1 ^ ((word >> U32 + U1) & U1)
+        error, readable, total = walk(m8, m64, q, head, addr, length, first)
+        if error:
+            break
         heads[done], outs[done], ins[done] = head, readable, total - readable
         first += total
         done += U1
