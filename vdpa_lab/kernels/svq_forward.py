@@ -15,24 +15,25 @@ from vdpa_lab.kernels._jit import acquire, full_fence, kernel, release
 from vdpa_lab.kernels.ring_errors import RingError
 from vdpa_lab.kernels.ring_layout import (
     AVAIL_TOLD, DEVICE, DRIVER, EVENT_IDX, FEATURES, FREE, INDIRECT, LOW16, LOW32, MASK, NEXT, NEXT_AVAIL, NEXT_USED,
-    QUIET, ROOM, ROUND16, SIZE, TABLE, WRITE, FOUR_GIB, U0, U1, U2, U4, U16, U32, U48,
+    QUIET, ROOM, ROUND16, SIZE, TABLE, WRITE, FOUR_GIB, U0, U1, U2, U4, U16, U32, U33, U48,
 )  # fmt: skip
 from vdpa_lab.kernels.split_device import walk
 from vdpa_lab.kernels.svq_state import BATCHED, DESCRIPTORS, FORWARDED, KICKS, PARKED
 from vdpa_lab.kernels.svq_translate import CROSSES, IOVA, LAST, LAST_CELL, NOT_MAPPED, RAM, SHIFT, map_of, outside
 
 AVAIL_TOO_FAR, HEAD_OUT_OF_RANGE = -int(RingError.AVAIL_TOO_FAR), -int(RingError.HEAD_OUT_OF_RANGE)
+PLAIN = NEXT | INDIRECT
 NO_ROOM, BROKEN = 0, -200  # of one chain: the shadow ring is too full; VIRTIO forbids it, and `walk` knows why
 
 
 @kernel(inline=True, counted=False)
-def _chain(q, size, head, free, room, shift, last_cell):
+def _chain(q, size, from_, to, head, free, room, shift, last_cell):
     """Write the chain at the guest's `head` to the free descriptors from `free` on: (descriptors or error, next free).
 
     A descriptor becomes several where it crosses from one map into the next (address_space_map in
     virtqueue_map_desc). Nothing is the device's yet, so an error needs no undoing.
     """
-    g64, s64, book, kept, maps, from_, to = q.g64, q.s64, q.book, q.kept, q.maps, q.guest[TABLE], q.driver[TABLE]
+    g64, s64, book, kept, maps = q.g64, q.s64, q.book, q.kept, q.maps
     at, slot, tail, pieces, readable, seen, everything, writable = head, free, free, U0, U0, U0, U0, U0
     while True:
         where, word = g64[from_ + at + at], g64[from_ + at + at + U1]
@@ -74,6 +75,25 @@ def _chain(q, size, head, free, room, shift, last_cell):
 
 
 @kernel(inline=True, counted=False)
+def _single(q, size, from_, to, head, free, room, shift, last_cell):
+    """`_chain` of one descriptor in one map, which most buffers are; 0 descriptors if it is anything else."""
+    where, word = q.g64[from_ + head + head], q.g64[from_ + head + head + U1]
+    here, writable, found = word & LOW32, (word >> U33) & U1, map_of(q.maps, shift, last_cell, where)
+    following, slot, last = q.book[free] & LOW16, to + free + free, q.maps[found + LAST]
+    if (word >> U32) & PLAIN != U0 or here == U0 or room == U0:
+        return np.int64(0), following
+    if outside(q.maps, found, where) or here - U1 > last - where:
+        return np.int64(0), following
+    offset = where - q.maps[found]
+    q.s64[slot] = q.maps[found + IOVA] + offset
+    q.s64[slot + U1] = here | writable << U33 | following << U48
+    q.kept[size + free + free], q.kept[size + free + free + U1] = q.maps[found + RAM] + offset, here
+    q.book[free] = following | free << U16 | U1 << U32
+    q.kept[free] = head | (writable ^ U1) << U16 | writable << U32
+    return np.int64(1), following
+
+
+@kernel(inline=True, counted=False)
 def forward_burst(q):
     """Forward what the guest's index shows now; how many buffers, or an error. PARKED: the next one found no room.
 
@@ -88,6 +108,7 @@ def forward_burst(q):
         return np.int64(AVAIL_TOO_FAR)
     acquire()
     shift, last_cell, from_, to = q.maps[SHIFT], q.maps[LAST_CELL], guest[DRIVER] + U2, driver[DRIVER] + U2
+    guest_table, table = guest[TABLE], driver[TABLE]
     batched, event_idx, flags = state[BATCHED] != U0, (driver[FEATURES] & EVENT_IDX) != U0, driver[DEVICE]
     event, room, kicks, done, result = flags + U2 + U4 * size, driver[ROOM], U0, U0, np.int64(1)
     while done < pending:
@@ -95,15 +116,17 @@ def forward_burst(q):
         if head >= size:
             result = np.int64(HEAD_OUT_OF_RANGE)
             break
-        result, following = _chain(q, size, head, free, room, shift, last_cell)
-        if result <= 0:
-            break
+        result, following = _single(q, size, guest_table, table, head, free, room, shift, last_cell)
+        if result == 0:
+            result, following = _chain(q, size, guest_table, table, head, free, room, shift, last_cell)
+            if result <= 0:
+                break
         s16[to + (index & mask)] = free
         free, room, old, index, done = following, room - np.uint64(result), index, (index + U1) & LOW16, done + U1
         if batched:
             continue
         release()
-        s16[driver[DRIVER] + U1] = index
+        s16[to - U1] = index
         full_fence()
         if event_idx:  # vring_need_event for a step of one
             kicks += np.uint64(np.uint64(s16[event]) == old)

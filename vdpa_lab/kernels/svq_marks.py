@@ -35,6 +35,11 @@ def mark_written(words, summary, book, kept, size, head, written):
     The chain's links in the book outlive its return to the free list, all but the last one's.
     """
     word, at, left = kept[head], head, written
+    if word >> U16 == U1 << U16:  # nothing readable and one piece that is writable, which most buffers are
+        left = min(written, kept[size + at + at + U1])
+        if left != U0:
+            mark_bytes(words, summary, kept[size + at + at], left)
+        return
     for _ in range((word >> U16) & LOW16):
         at = book[at] & LOW16
     for _ in range(word >> U32):
