@@ -22,35 +22,61 @@ HELPER u64 least(u64 a, u64 b) { return a < b ? a : b; }
 
 /* ---- twin, split ---- */
 
+HELPER u64 split_add_singles(u64 *m64, u16 *m16, u64 *q, u64 *shadow, array addr, array length, array outs, array ins,
+                             array heads, u64 first, u64 done, u64 most, u64 *next, u64 index)
+{
+    u64 size = q[SIZE], mask = q[MASK], table = q[TABLE], ring = q[DRIVER] + 2, in_order = q[FEATURES] & 4;
+    u64 free = *next, step = 0;
+    for (; step < most; step++) {
+        u64 n_in = ins.data[done + step], here = length.data[first + step];
+        if (n_in > 1 || outs.data[done + step] != (n_in ^ 1) || here == 0 || here > LOW32) break;
+        u64 following = shadow[free] & LOW16;
+        m64[table + 2 * free] = addr.data[first + step];
+        m64[table + 2 * free + 1] = here | n_in << 33 | following << 48;
+        shadow[free] = following | free << 16 | 1ull << 32;
+        if (in_order) shadow[size + free] = n_in ? here : 0;
+        m16[ring + ((index + step) & mask)] = free;
+        heads.data[done + step] = free;
+        free = following;
+    }
+    *next = free;
+    return step;
+}
+
 HELPER int64_t split_add(u64 *m64, u16 *m16, u64 *q, u64 *shadow, array addr, array length, array outs, array ins,
                          array heads, u64 count)
 {
     u64 size = q[SIZE], mask = q[MASK], table = q[TABLE], ring = q[DRIVER] + 2, in_order = q[FEATURES] & 4;
     u64 free = q[FREE], room = q[ROOM], index = q[NEXT_AVAIL], first = 0, done = 0;
-    u64 most = least(least(count, outs.size), least(ins.size, heads.size)), left = least(addr.size, length.size);
+    u64 most = least(least(count, outs.size), least(ins.size, heads.size)), elements = least(addr.size, length.size);
     int64_t error = 0;
     while (done < most) {
+        u64 end = least(least(most - done, room), elements - first);
+        u64 run = split_add_singles(m64, m16, q, shadow, addr, length, outs, ins, heads, first, done, end, &free,
+                                    index);
+        index += run, room -= run, first += run, done += run;
+        if (done == most) break;
         u64 n_out = outs.data[done], n_in = ins.data[done];
         if (n_out > room || n_in > room - n_out) { error = -19; break; }
         u64 total = n_out + n_in;
-        if (total == 0 || total > left) { error = -18; break; }
-        u64 head = free, at = free, tail = free, writable = 0, everything = 0, wrong = 0;
+        if (total == 0 || total > elements - first) { error = -18; break; }
+        u64 at = free, tail = free, writable = 0, everything = 0, wrong = 0;
         for (u64 step = 0; step < total;) {
             u64 here = length.data[first + step], following = shadow[at] & LOW16, flags = 0;
             if (step >= n_out) { flags = 2; writable += here; }
-            if (++step < total) flags |= 1;
             wrong |= here == 0 || here > LOW32;
             everything += here;
-            m64[table + 2 * at] = addr.data[first + step - 1];
+            m64[table + 2 * at] = addr.data[first + step];
+            if (++step < total) flags |= 1;
             m64[table + 2 * at + 1] = (here & LOW32) | flags << 32 | following << 48;
             tail = at, at = following;
         }
         if (wrong || everything > 1ull << 32) { error = -7; break; }
-        shadow[head] = (shadow[head] & LOW16) | tail << 16 | total << 32;
-        if (in_order) shadow[size + head] = writable;
-        m16[ring + (index & mask)] = head;
-        heads.data[done] = head;
-        index++, free = at, room -= total, first += total, left -= total, done++;
+        shadow[free] = (shadow[free] & LOW16) | tail << 16 | total << 32;
+        if (in_order) shadow[size + free] = writable;
+        m16[ring + (index & mask)] = free;
+        heads.data[done] = free;
+        index++, free = at, room -= total, first += total, done++;
     }
     q[FREE] = free, q[ROOM] = room, q[NEXT_AVAIL] = index & LOW16;
     return done ? (int64_t)done : error;
@@ -66,29 +92,33 @@ HELPER int split_told(u16 *m16, u64 *q, u64 position, u64 last, u64 flags, u64 e
     return q[FEATURES] & 1 ? passed(m16[event], new, old) : !(m16[flags] & 1);
 }
 
+HELPER u64 split_pop_singles(u64 *m64, u16 *m16, u64 *q, array heads, array outs, array ins, array addr, array length,
+                             u64 first, u64 done, u64 most, u64 index)
+{
+    u64 size = q[SIZE], mask = q[MASK], table = q[TABLE], ring = q[DRIVER] + 2, step = 0;
+    for (; step < most; step++) {
+        u64 head = m16[ring + ((index + step) & mask)];
+        if (head >= size) break;
+        u64 word = m64[table + 2 * head + 1], writable = word >> 33 & 1;
+        if ((word >> 32 & 5) || !(word & LOW32)) break;
+        addr.data[first + step] = m64[table + 2 * head], length.data[first + step] = word & LOW32;
+        heads.data[done + step] = head, outs.data[done + step] = writable ^ 1, ins.data[done + step] = writable;
+    }
+    return step;
+}
+
 HELPER int64_t split_pop(u64 *m64, u16 *m16, u64 *q, array heads, array outs, array ins, array addr, array length,
                          u64 most)
 {
-    u64 size = q[SIZE], mask = q[MASK], table = q[TABLE], ring = q[DRIVER] + 2, last = q[NEXT_AVAIL];
-    u64 pending = (m16[q[DRIVER] + 1] - last) & LOW16, first = 0, done = 0;
+    u64 size = q[SIZE], last = q[NEXT_AVAIL], pending = (m16[q[DRIVER] + 1] - last) & LOW16;
     if (!pending) return 0;
     if (pending + ((last - q[NEXT_USED]) & LOW16) > size) return -1;
     ACQUIRE();
     u64 limit = least(least(most, pending), least(heads.size, least(outs.size, ins.size)));
-    u64 room = least(addr.size, length.size);
-    int64_t error = 0;
-    while (done < limit) {
-        u64 head = m16[ring + ((last + done) & mask)];
-        if (head >= size) { error = -2; break; }
-        u64 where = m64[table + 2 * head], word = m64[table + 2 * head + 1];
-        if ((word >> 32 & 5) || !(word & LOW32) || first >= room) { error = -3; break; } /* the laps have no chains */
-        addr.data[first] = where, length.data[first] = word & LOW32;
-        u64 readable = 1 ^ (word >> 33 & 1);
-        heads.data[done] = head, outs.data[done] = readable, ins.data[done] = 1 - readable;
-        first++, done++;
-    }
+    u64 end = least(limit, least(addr.size, length.size));
+    u64 done = split_pop_singles(m64, m16, q, heads, outs, ins, addr, length, 0, 0, end, last);
     q[NEXT_AVAIL] = (last + done) & LOW16;
-    return done ? (int64_t)done : error;
+    return done ? (int64_t)done : -3; /* the laps have no chains */
 }
 
 HELPER int64_t split_push(u32 *m32, u16 *m16, u64 *q, array heads, array written, u64 count)
@@ -152,18 +182,44 @@ u64 twin_split(void *memory, u64 *driver, u64 *device, u64 *shadow, u64 *addr, u
 
 /* ---- twin, packed ---- */
 
+HELPER u64 packed_add_singles(u64 *m64, u64 ring, u64 size, u64 in_order, u64 *shadow, array addr, array length,
+                              array outs, array ins, array ids, u64 first, u64 done, u64 most, u64 *next, u64 marks)
+{
+    u64 free = *next, step = 0;
+    for (; step < most; step++) {
+        u64 n_in = ins.data[done + step], here = length.data[first + step];
+        if (n_in > 1 || outs.data[done + step] != (n_in ^ 1) || here == 0 || here > LOW32) break;
+        m64[ring + 2 * step] = addr.data[first + step];
+        u64 following = shadow[free] & LOW16;
+        shadow[free] = following | 1ull << 32;
+        if (in_order) shadow[size + free] = n_in ? here : 0;
+        ids.data[done + step] = free;
+        RELEASE();
+        m64[ring + 2 * step + 1] = here | free << 32 | marks << 48 | n_in << 49;
+        free = following;
+    }
+    *next = free;
+    return step;
+}
+
 HELPER int64_t packed_add(u64 *m64, u64 *q, u64 *shadow, array addr, array length, array outs, array ins, array ids,
                           u64 count)
 {
     u64 size = q[SIZE], table = q[TABLE], in_order = q[FEATURES] & 4, free = q[FREE], room = q[ROOM];
-    u64 slot = q[NEXT_AVAIL], marks = q[AVAIL_WRAP] ? 0x80 : 0x8000, first = 0, done = 0, added = 0;
-    u64 most = least(least(count, outs.size), least(ins.size, ids.size)), left = least(addr.size, length.size);
+    u64 slot = q[NEXT_AVAIL], marks = q[AVAIL_WRAP] ? 0x80 : 0x8000, first = 0, done = 0;
+    u64 most = least(least(count, outs.size), least(ins.size, ids.size)), elements = least(addr.size, length.size);
     int64_t error = 0;
     while (done < most) {
+        u64 end = least(least(most - done, room), least(elements - first, size - slot));
+        u64 run = packed_add_singles(m64, table + 2 * slot, size, in_order, shadow, addr, length, outs, ins, ids, first,
+                                     done, end, &free, marks);
+        slot += run, room -= run, first += run, done += run;
+        if (slot == size) { slot = 0; marks ^= BOTH; }
+        if (done == most) break;
         u64 n_out = outs.data[done], n_in = ins.data[done];
         if (n_out > room || n_in > room - n_out) { error = -19; break; }
         u64 total = n_out + n_in;
-        if (total == 0 || total > left) { error = -18; break; }
+        if (total == 0 || total > elements - first) { error = -18; break; }
         u64 at = slot, mark = marks, writable = 0, wrong = 0, top = 0;
         for (u64 step = 0; step < total; step++) {
             u64 here = length.data[first + step], flags = mark;
@@ -183,9 +239,10 @@ HELPER int64_t packed_add(u64 *m64, u64 *q, u64 *shadow, array addr, array lengt
         RELEASE();
         m64[table + 2 * slot + 1] = top;
         slot = at, marks = mark, free = following;
-        room -= total, left -= total, first += total, added += total, done++;
+        room -= total, first += total, done++;
     }
-    q[FREE] = free, q[ROOM] = room, q[NEXT_AVAIL] = slot, q[AVAIL_WRAP] = marks == 0x80, q[AVAIL_TOLD] += added;
+    q[AVAIL_TOLD] += q[ROOM] - room;
+    q[FREE] = free, q[ROOM] = room, q[NEXT_AVAIL] = slot, q[AVAIL_WRAP] = marks == 0x80;
     return done ? (int64_t)done : error;
 }
 
@@ -200,6 +257,21 @@ HELPER int packed_told(u16 *m16, u64 *q, u64 told, u64 event, u64 place, u64 wra
     return target < place + size && target + moved >= place + size;
 }
 
+HELPER u64 packed_pop_singles(u64 *m64, u64 ring, array ids, array slots, array outs, array ins, array addr,
+                              array length, u64 first, u64 done, u64 most, u64 marks)
+{
+    u64 step = 0;
+    for (; step < most; step++) {
+        u64 word = m64[ring + 2 * step + 1], writable = word >> 49 & 1;
+        if ((word >> 48 & (BOTH | 5)) != marks || !(word & LOW32)) break;
+        ACQUIRE();
+        addr.data[first + step] = m64[ring + 2 * step], length.data[first + step] = word & LOW32;
+        ids.data[done + step] = word >> 32 & LOW16, slots.data[done + step] = 1;
+        outs.data[done + step] = writable ^ 1, ins.data[done + step] = writable;
+    }
+    return step;
+}
+
 HELPER int64_t packed_pop(u64 *m64, u64 *q, array ids, array slots, array outs, array ins, array addr, array length,
                           u64 most)
 {
@@ -208,16 +280,14 @@ HELPER int64_t packed_pop(u64 *m64, u64 *q, array ids, array slots, array outs, 
     u64 limit = least(least(most, ids.size), least(slots.size, least(outs.size, ins.size)));
     int64_t error = 0;
     while (done < limit && taken < size) {
-        u64 word = m64[table + 2 * slot + 1], flags = word >> 48;
-        if ((flags & BOTH) != marks) break;
-        ACQUIRE();
-        if ((flags & 5) || !(word & LOW32) || first >= room) { error = -3; break; } /* the laps have no lists */
-        addr.data[first] = m64[table + 2 * slot], length.data[first] = word & LOW32;
-        u64 readable = 1 ^ (flags >> 1 & 1);
-        ids.data[done] = word >> 32 & LOW16, slots.data[done] = 1;
-        outs.data[done] = readable, ins.data[done] = 1 - readable;
-        first++, taken++, slot++, done++;
-        if (slot >= size) { slot -= size; marks ^= BOTH; }
+        u64 end = least(least(limit - done, room - first), least(size - slot, size - taken));
+        u64 run = packed_pop_singles(m64, table + 2 * slot, ids, slots, outs, ins, addr, length, first, done, end,
+                                     marks);
+        first += run, taken += run, slot += run, done += run;
+        if (slot == size) { slot = 0; marks ^= BOTH; }
+        if (run == end && run) continue;
+        if ((m64[table + 2 * slot + 1] >> 48 & BOTH) == marks) error = -3; /* the laps have no lists */
+        break;
     }
     q[NEXT_AVAIL] = slot, q[AVAIL_WRAP] = marks == 0x80, q[TAKEN] = taken;
     return done ? (int64_t)done : error;
@@ -226,7 +296,7 @@ HELPER int64_t packed_pop(u64 *m64, u64 *q, array ids, array slots, array outs, 
 HELPER int64_t packed_push(u64 *m64, u64 *q, array ids, array slots, array written, u64 count)
 {
     u64 size = q[SIZE], table = q[TABLE], slot = q[NEXT_USED], taken = q[TAKEN], done = 0;
-    u64 marks = q[USED_WRAP] ? BOTH : 0, told = q[USED_TOLD];
+    u64 marks = q[USED_WRAP] ? BOTH : 0;
     u64 limit = least(least(count, ids.size), least(slots.size, written.size));
     int64_t error = 0;
     RELEASE();
@@ -235,11 +305,27 @@ HELPER int64_t packed_push(u64 *m64, u64 *q, array ids, array slots, array writt
         if (used == 0 || used > taken) { error = -21; break; }
         u64 flags = marks | (wrote ? 2 : 0);
         m64[table + 2 * slot + 1] = wrote | (ids.data[done] & LOW16) << 32 | flags << 48;
-        taken -= used, told += used, slot += used, done++;
+        taken -= used, slot += used, done++;
         if (slot >= size) { slot -= size; marks ^= BOTH; }
     }
-    q[NEXT_USED] = slot, q[USED_WRAP] = marks != 0, q[TAKEN] = taken, q[USED_TOLD] = told;
+    q[USED_TOLD] += q[TAKEN] - taken;
+    q[NEXT_USED] = slot, q[USED_WRAP] = marks != 0, q[TAKEN] = taken;
     return done ? (int64_t)done : error;
+}
+
+HELPER u64 packed_get_singles(u64 *m64, u64 ring, u64 size, u64 *shadow, array ids, array lens, u64 done, u64 most,
+                              u64 *next, u64 marks)
+{
+    u64 free = *next, step = 0;
+    for (; step < most; step++) {
+        u64 word = m64[ring + 2 * step + 1], buffer = word >> 32 & LOW16;
+        if ((word >> 48 & BOTH) != marks || buffer >= size || shadow[buffer] >> 32 != 1) break;
+        ids.data[done + step] = buffer, lens.data[done + step] = word >> 48 & 2 ? word & LOW32 : 0;
+        shadow[buffer] = free;
+        free = buffer;
+    }
+    *next = free;
+    return step;
 }
 
 HELPER int64_t packed_get(u64 *m64, u64 *q, u64 *shadow, array ids, array lens, u64 most)
@@ -248,6 +334,11 @@ HELPER int64_t packed_get(u64 *m64, u64 *q, u64 *shadow, array ids, array lens, 
     u64 marks = q[USED_WRAP] ? BOTH : 0, limit = least(most, least(ids.size, lens.size));
     int64_t error = 0;
     while (done < limit && room != size) {
+        u64 end = least(limit - done, least(size - slot, size - room));
+        u64 run = packed_get_singles(m64, table + 2 * slot, size, shadow, ids, lens, done, end, &free, marks);
+        room += run, slot += run, done += run;
+        if (slot == size) { slot = 0; marks ^= BOTH; }
+        if (run == end) continue;
         u64 word = m64[table + 2 * slot + 1];
         if ((word >> 48 & BOTH) != marks) break;
         u64 buffer = word >> 32 & LOW16;
