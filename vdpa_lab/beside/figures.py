@@ -6,9 +6,8 @@ import re
 
 import pandas as pd
 
-from vdpa_lab.migration.compare import compare_figures
+from vdpa_lab.migration.compare import compare_figures, met, printed
 
-TOLERANCE = 1.5  # the factor within which a row is said to be met
 _FLAG = re.compile(r"\bF[1-9]\b")
 
 

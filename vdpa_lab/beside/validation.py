@@ -11,16 +11,15 @@ from pathlib import Path
 
 from vdpa_lab import traces
 from vdpa_lab.beside.differences import compare
-from vdpa_lab.beside.figures import TOLERANCE, flags_of
+from vdpa_lab.beside.figures import flags_of
 from vdpa_lab.beside.marks import windows_text
 from vdpa_lab.beside.readings import rebuild_table
 from vdpa_lab.beside.run_prices import leave_one_out
 from vdpa_lab.beside.tables import markdown_table
 from vdpa_lab.library import precopy_runs, read_figures
-from vdpa_lab.migration.compare import compare_figures
+from vdpa_lab.migration.compare import TOLERANCE, compare_figures, met, printed
 from vdpa_lab.migration.precopy import precopy
 from vdpa_lab.model.scenario_file import save_text
-from vdpa_lab.paths import data_dir
 from vdpa_lab.units import SECOND
 
 
