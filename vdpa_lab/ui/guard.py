@@ -8,8 +8,8 @@ ROOT = "vdpa-root"
 
 # JupyterLab takes single keys typed on a checkbox, slider or button for commands: "d d" deletes the cell.
 # The widgets also lack what a screen reader asks for: names of slider handles, a text for the picture, a
-# status that is announced. And "Run all" ends at the last cell: a dashboard that is new and out of sight is
-# brought back, once.
+# status that is announced, pages that belong to their tabs, buttons that say whether they are pressed. And "Run
+# all" ends at the last cell: a dashboard that is new and out of sight is brought back, once.
 GUARD_JS = """(function arm(n) {
   const roots = [...document.querySelectorAll('.vdpa-root')];
   if (!roots.some(r => !r.dataset.vdpaGuard) && n < 100) return setTimeout(() => arm(n + 1), 50);
@@ -31,6 +31,18 @@ GUARD_JS = """(function arm(n) {
       r.querySelectorAll('.vdpa-list').forEach(s => {
         s.setAttribute('role', 'group'); s.setAttribute('aria-label', 'Optimisations');
       });
+      r.querySelectorAll('.widget-toggle-button').forEach(b =>
+        b.setAttribute('aria-pressed', b.classList.contains('mod-active')));
+      r.querySelectorAll('.widget-tab').forEach(t => {
+        const pages = t.querySelector(':scope > .widget-tab-contents').children;
+        t.querySelectorAll(':scope > .lm-TabBar [role=tab]').forEach((tab, n) => {
+          if (!pages[n]) return;
+          pages[n].id ||= tab.id + '-page';
+          pages[n].setAttribute('role', 'tabpanel');
+          pages[n].setAttribute('aria-labelledby', tab.id);
+          tab.setAttribute('aria-controls', pages[n].id);
+        });
+      });
     };
     fix();
     let idle = true;
@@ -41,7 +53,7 @@ GUARD_JS = """(function arm(n) {
       const box = r.getBoundingClientRect();
       if (idle && (box.bottom < 200 || box.top > window.innerHeight - 200)) r.scrollIntoView();
     }, 900);
-    new MutationObserver(fix).observe(r, {childList: true, subtree: true});
+    new MutationObserver(fix).observe(r, {childList: true, subtree: true, attributeFilter: ['class']});
   }
 })(0);"""
 

@@ -65,7 +65,8 @@ def source(key: str) -> str:
     text = f"{escape(found.author)}, “{escape(found.title)}”, {escape(found.date)}"
     if not found.url.startswith("https://"):
         return text
-    return f"{text} <a href='{escape(found.url)}' target='_blank' rel='noopener noreferrer'>read</a>"
+    named = f"aria-label='read {escape(found.title)}'"
+    return f"{text} <a href='{escape(found.url)}' {named} target='_blank' rel='noopener noreferrer'>read</a>"
 
 
 def status(error: str, notice: str, summary: str) -> str:
