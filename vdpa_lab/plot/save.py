@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from vdpa_lab.plot.style import FAMILIES, look
+from vdpa_lab.plot.style import FAMILIES, PAPER_INK, look
 
 # Ids from a salt instead of from chance, text as text, and no date: equal data give equal bytes.
 STABLE = {"svg.hashsalt": "vdpa_lab", "svg.fonttype": "none", "pdf.fonttype": 42}
@@ -43,13 +43,20 @@ def save_figure(figure: Figure, path: str | Path, *, title: str = "", descriptio
 
 
 def svg_of(figure: Figure, title: str) -> str:
-    """The figure as an SVG element for a page: white, as wide as there is room, named for who cannot see it."""
+    """The figure as an SVG element for a page of either theme, named for who cannot see it.
+
+    No face; what is black or PAPER_INK takes the text colour of the page, what is white its background.
+    """
     out = io.StringIO()
     with matplotlib.rc_context(STABLE):
-        figure.savefig(out, format="svg", facecolor="white", metadata=_metadata("svg", title, ""))
+        figure.savefig(out, format="svg", transparent=True, metadata=_metadata("svg", title, ""))
     text = out.getvalue()
     element = text[text.index("<svg") :]
-    return element.replace("<svg ", f'<svg role="img" aria-label="{escape(title)}" ', 1)
+    for ink in ("#000000", PAPER_INK):
+        element = element.replace(ink, "currentColor")
+    element = element.replace("fill: #ffffff", "fill: var(--jp-layout-color1, #fff)")
+    # Text that matplotlib leaves black has no fill of its own.
+    return element.replace("<svg ", f'<svg role="img" aria-label="{escape(title)}" fill="currentColor" ', 1)
 
 
 def screen_png(figure: Figure, scale: float) -> bytes:

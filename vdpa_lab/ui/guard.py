@@ -121,7 +121,7 @@ CSS = """
 .vdpa-root .widget-tab > .lm-TabBar .lm-TabBar-content {flex-wrap: wrap}
 .vdpa-root .widget-tab > .lm-TabBar .lm-TabBar-tabLabel {overflow: visible}
 .vdpa-root .vdpa-results .vdpa-fields .widget-label {text-align: left}
-.vdpa-paper {background: #fff; border-radius: 4px; margin: 4px 0; max-width: 780px}
+.vdpa-paper {color: var(--jp-ui-font-color1, #222); margin: 4px 0; max-width: 780px}
 .vdpa-paper svg {width: 100%; height: auto; display: block}
 .vdpa-alt {position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%)}
 .vdpa-root .vdpa-hidden {height: 0; margin: 0; padding: 0; overflow: hidden; min-height: 0}
