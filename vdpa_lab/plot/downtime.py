@@ -17,7 +17,8 @@ from vdpa_lab.units import MS, SECOND, format_duration
 SHOWN_WINDOWS = ("svq_switch", "source_teardown", "destination_setup", "network_outage")
 CLIP_RATIO = 20  # a bar this much longer than the next is cut
 CLIPPED_LENGTH, CLIPPED_STEP = 1.5, 0.2  # ... and drawn this much longer than it; the next longer a step more
-BAR_HEIGHT = 0.72
+ROOM = 1.24  # of the longest bar: its length in words stands behind it
+HEAD, BAR_HEIGHT = 0.9, 0.72  # rows
 CHARACTER = 0.6 * (FONT_SIZE - 1) / 72  # width of a letter of a segment's label, in inches
 NONE_HERE = "none in this migration"
 # Seconds of a unit, its name, and from how many seconds on it is used.
@@ -32,6 +33,13 @@ class Bar(NamedTuple):
 
     def total(self, window: str) -> int:
         return sum((self.windows.get(window) or {}).values())
+
+
+class Scale(NamedTuple):
+    """How long each total (ns) is drawn, and the whole axis; a total that is cut is drawn shorter than it is."""
+
+    drawn: Mapping[int, float]
+    span: float
 
 
 class HasBreakdown(Protocol):
@@ -94,31 +102,19 @@ def draw_downtime(
     A bar far longer than the next one of its window ends in a break mark, and its length stands there in
     words. Grey and hatched: time that rests on a constant without mechanism.
     """
-    groups = [[bar.total(window) for bar in bars] for window in windows]
-    totals = [total for group in groups for total in group]
-    limit = max(map(clip_at, groups), default=0)
-    longest = max((total for total in totals if total <= limit), default=1) or 1
-    drawn = _drawn_lengths(totals, limit, longest)
-    span = max(drawn.values(), default=longest) * 1.24
-    boxes: dict[str, list] = {}
+    scale = scale_of([[bar.total(window) for bar in bars] for window in windows])
     row, ticks = 0.0, []
     for window in windows:
-        head = WINDOWS[window].title
-        axes.text(0, row, head, color=ink, fontsize=FONT_SIZE + 0.5, fontweight="bold", va="center")
-        row += 0.9
+        draw_head(axes, window, row, ink)
+        row += HEAD
         for bar in bars:
             ticks.append((row, bar.label))
-            _draw_bar(axes, bar, window, row, drawn, span, ink, boxes)
+            draw_bar(axes, bar, window, row, scale, ink)
             row += 1
-    for name, corners in boxes.items():
-        family = FAMILIES[name]
-        axes.add_collection(
-            PolyCollection(corners, **look(family)),
-            autolim=False,
-        )
-    _dress(axes, ticks, span, row, ink)
+    dress(axes, ticks, scale.span, row, ink)
     if legend:
-        draw_legend(axes, boxes, ink)
+        drawn = {name for bar in bars for window in windows for name in bar.windows.get(window) or {}}
+        draw_legend(axes, drawn, ink)
     return axes
 
 
@@ -129,21 +125,35 @@ def wipe(axes: Axes) -> Axes:
     return axes
 
 
-def _drawn_lengths(totals, limit, longest) -> dict[int, float]:
-    """How long each length is drawn: true up to the limit, above it in steps that keep the order."""
+def scale_of(groups: Iterable[Sequence[int]]) -> Scale:
+    """The scale of a group of totals (ns) per window: true up to where bars are cut, above that in steps of equal
+    length that keep the order."""
+    groups = list(groups)
+    totals = [total for group in groups for total in group]
+    limit = max(map(clip_at, groups), default=0)
+    longest = max((total for total in totals if total <= limit), default=1) or 1
     above = sorted({total for total in totals if total > limit})
     steps = {total: longest * (CLIPPED_LENGTH + CLIPPED_STEP * rank) for rank, total in enumerate(above)}
-    return {total: steps.get(total, total) for total in totals if total} or {0: longest}
+    drawn = {total: steps.get(total, total) for total in totals if total} or {0: longest}
+    return Scale(drawn, max(drawn.values()) * ROOM)
 
 
-def _draw_bar(axes, bar, window, row, drawn, span, ink, boxes) -> None:
-    total, at = bar.total(window), 0.0
-    shrink = drawn[total] / total if total else 1.0
+def draw_head(axes: Axes, window: str, row: float, ink: str) -> None:
+    """The name of a window above its bars."""
+    text = axes.text(0, row, WINDOWS[window].title, color=ink, fontsize=FONT_SIZE + 0.5, fontweight="bold")
+    text.set_va("center")
+
+
+def draw_bar(axes: Axes, bar: Bar, window: str, row: float, scale: Scale, ink: str) -> None:
+    """One run's bar in one window, with its labels and its length in words."""
+    total, at, span = bar.total(window), 0.0, scale.span
+    shrink = scale.drawn[total] / total if total else 1.0
     low, high = row - BAR_HEIGHT / 2, row + BAR_HEIGHT / 2
     cut = total * shrink - span * 0.035 if shrink < 1 else math.inf
     for name, ns in (bar.windows.get(window) or {}).items():
         end = at + ns * shrink
-        boxes.setdefault(name, []).append([(at, low), (at, high), (end, high), (end, low)])
+        corners = [(at, low), (at, high), (end, high), (end, low)]
+        axes.add_collection(PolyCollection([corners], **look(FAMILIES[name])), autolim=False)
         _label_segment(axes, FAMILIES[name], ns / total, at, min(end, max(at, cut)), row, span)
         at = end
     text = ("→ " if shrink < 1 else "") + duration_words(total)
@@ -175,7 +185,8 @@ def _break_mark(axes, x, low, high, span, ink) -> None:
         axes.plot([x - slant + shift, x + slant + shift], [low, high], color=ink, lw=1.2, zorder=4)
 
 
-def _dress(axes, ticks, span, rows, ink) -> None:
+def dress(axes: Axes, ticks: Sequence[tuple[float, str]], span: float, rows: float, ink: str) -> None:
+    """Axis, labels of the bars (row, words), and no frame."""
     unit, name = next(((size, name) for size, name in ((SECOND, "s"), (MS, "ms")) if span >= 2 * size), (1000, "µs"))
     axes.set_xlim(0, span)
     axes.set_ylim(rows - 0.4, -0.5)
