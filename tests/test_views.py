@@ -21,8 +21,8 @@ from vdpa_lab.timeline import Lane, Span, Term, Timeline
 from vdpa_lab.ui import traffic_texts, view_texts
 from vdpa_lab.ui.dashboard import Dashboard
 from vdpa_lab.ui.job import Job
+from vdpa_lab.ui.operations import SPANS, extent
 from vdpa_lab.ui.state import LabState
-from vdpa_lab.ui.views import SPANS, extent
 from vdpa_lab.ui.worth import shares
 from vdpa_lab.units import SECOND
 
@@ -138,7 +138,7 @@ def test_the_zoom_shows_less_of_the_window(lab):
     assert after.count("<rect") < before.count("<rect")
     for name in SPANS:
         operations.window.value = name
-        assert operations.page.value.startswith("<svg")
+        assert operations.lanes().startswith("<svg")
 
 
 def test_hovering_tells_the_price_and_its_source(lab):

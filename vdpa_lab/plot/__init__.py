@@ -1,5 +1,6 @@
 """Pictures: data and Axes in, Axes out. The only floor that imports matplotlib, never its global state."""
 
+from vdpa_lab.plot.bars import bars_svg
 from vdpa_lab.plot.beside import lanes_figure, windows_figure, write_comparison
 from vdpa_lab.plot.bitmap import bitmap_figure, cell_words
 from vdpa_lab.plot.downtime import Bar, bar_of, draw_downtime, draw_legend, duration_words
@@ -21,6 +22,7 @@ __all__ = [
     "DowntimePicture",
     "Family",
     "bar_of",
+    "bars_svg",
     "bitmap_figure",
     "cell_words",
     "draw_downtime",

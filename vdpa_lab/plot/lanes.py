@@ -7,7 +7,8 @@ from html import escape
 from typing import NamedTuple
 
 from vdpa_lab.plot.downtime import duration_words
-from vdpa_lab.plot.style import EDGE, FAMILIES, PAPER_INK, family_of
+from vdpa_lab.plot.hatches import fill, patterns
+from vdpa_lab.plot.style import EDGE, PAPER_INK, family_of
 from vdpa_lab.timeline import Lane, Span, Timeline
 from vdpa_lab.units import format_duration
 
@@ -70,32 +71,6 @@ def told(block: Block, describe: Callable[[Span], str]) -> str:
     return f"{len(block.spans)} operations, {format_duration(total)} in all; longest: {names}"
 
 
-def _patterns() -> str:
-    """Fills of the families that have a hatch, in the sense of the other pictures."""
-    strokes = {
-        "/": "M0,6 L6,0",
-        "\\": "M0,0 L6,6",
-        ".": "M2,2 h1.5",
-        "|": "M3,0 V6",
-        "x": "M0,0 L6,6 M0,6 L6,0",
-        "o": "M2,3 h2",
-    }
-    parts = []
-    for family in FAMILIES.values():
-        if family.hatch:
-            parts.append(
-                f"<pattern id='vdpa-{family.name}' width='6' height='6' patternUnits='userSpaceOnUse'>"
-                f"<rect width='6' height='6' fill='{family.color}'/>"
-                f"<path d='{strokes[family.hatch[0]]}' stroke='{EDGE}' stroke-width='1' fill='none'/></pattern>"
-            )
-    return f"<defs>{''.join(parts)}</defs>"
-
-
-def _fill(name: str) -> str:
-    family = FAMILIES[name]
-    return f"url(#vdpa-{family.name})" if family.hatch else family.color
-
-
 def _marks(timeline: Timeline, start: int, end: int, x: Callable[[int], float], bottom: int) -> str:
     named = sorted((ns, name) for name, ns in timeline.marks.items() if start <= ns <= end and ":" not in name)
     parts, free = [], LABELS
@@ -112,10 +87,18 @@ def _marks(timeline: Timeline, start: int, end: int, x: Callable[[int], float], 
 
 
 def timeline_svg(
-    timeline: Timeline, start: int, end: int, describe: Callable[[Span], str], *, title: str, ink: str = PAPER_INK
+    timeline: Timeline,
+    start: int,
+    end: int,
+    describe: Callable[[Span], str],
+    *,
+    title: str,
+    ink: str = PAPER_INK,
+    ids: str = "vdpa",
 ) -> str:
     """Lanes from `start` to `end` (ns) as an SVG document; `describe` gives the words for a span.
 
+    `ids` begins the ids in it; on one page no other picture's may begin so.
     Equal arguments give equal text. Raises ValueError when there is no time between start and end.
     """
     if end <= start:
@@ -130,7 +113,7 @@ def timeline_svg(
     parts = [
         f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {WIDTH} {bottom + FOOT}' width='{WIDTH}' role='img' "
         f"style='max-width:100%;height:auto;color:{ink}' font-family='sans-serif' fill='currentColor'>"
-        f"<title>{escape(title)}</title>{_patterns()}"
+        f"<title>{escape(title)}</title>{patterns(ids)}"
     ]
     side = ""
     for row, (lane, spans) in enumerate(lanes.items()):
@@ -143,7 +126,7 @@ def timeline_svg(
             left, right = x(block.start), x(block.end)
             parts.append(
                 f"<rect x='{left:.2f}' y='{top + 3}' width='{max(right - left, 0.7):.2f}' height='{ROW - 6}' "
-                f"fill='{_fill(block.family)}' stroke='{EDGE}' stroke-width='.4'>"
+                f"fill='{fill(block.family, ids)}' stroke='{EDGE}' stroke-width='.4'>"
                 f"<title>{escape(told(block, describe))}</title></rect>"
             )
     parts.append(_marks(timeline, start, end, x, bottom))

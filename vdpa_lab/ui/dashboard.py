@@ -13,6 +13,7 @@ from vdpa_lab.ui.controls import Controls
 from vdpa_lab.ui.guard import ROOT, guard, looks
 from vdpa_lab.ui.results import Results
 from vdpa_lab.ui.state import LabState, session
+from vdpa_lab.ui.theme import Theme
 from vdpa_lab.ui.views import Views
 
 
@@ -24,17 +25,22 @@ class Dashboard(widgets.VBox):
         self.failures: list[Exception] = []
         self._showing = True  # until all controls stand, what they say of themselves is no change
         self.controls = Controls(state, self.guarded)
-        self.results = Results(state)
-        self.views = Views(state, self.results.drawing, self.guarded)
+        self.theme = Theme()
+        self.results = Results(state, self.theme)
+        self.views = Views(state, self.results, self.guarded)
         self.head = widgets.HTML()
+        top = widgets.HBox([self.head, self.theme.projector, self.theme.page])
+        top.add_class("vdpa-top")
         right = widgets.VBox([self.results.status, self.views.tab])
         right.add_class("vdpa-results")
         columns = widgets.HBox([self.controls.box, right])
         columns.add_class("vdpa-columns")
-        super().__init__([looks(), self.head, columns, guard()])
+        super().__init__([looks(), top, columns, guard()])
         self.add_class(ROOT)
         self.show()
         state.observe(self.guarded(lambda _: self.show()), "revision")
+        for control in (self.theme.page, self.theme.projector):
+            control.observe(self.guarded(lambda _: self.show()), "value")
 
     @property
     def run(self):
@@ -45,10 +51,12 @@ class Dashboard(widgets.VBox):
         """Bring controls and results up to date with the state."""
         self._showing = True
         try:
+            # What is looked at comes first: the page shows each part as soon as it arrives.
+            self.theme.dress(self)
+            self.views.show()
+            self.results.tell()
             self.head.value = texts.heading(self.state.scenario)
             self.controls.show()
-            self.results.show()
-            self.views.show()
         finally:
             self._showing = False
 

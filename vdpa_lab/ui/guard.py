@@ -45,6 +45,17 @@ GUARD_JS = """(function arm(n) {
       });
     };
     fix();
+    const tell = () => {
+      const said = document.body.dataset.jpThemeLight;
+      const word = said === undefined ? '' : said === 'false' ? 'dark' : 'light';
+      r.querySelectorAll('.vdpa-page input').forEach(i => {
+        if (i.value === word) return;
+        i.value = word;
+        i.dispatchEvent(new Event('input', {bubbles: true}));
+      });
+    };
+    tell();
+    new MutationObserver(tell).observe(document.body, {attributeFilter: ['data-jp-theme-light']});
     let idle = true;
     const stop = () => { idle = false; };
     for (const k of ['wheel', 'pointerdown', 'keydown'])
@@ -62,6 +73,9 @@ CSS = """
   --vdpa-alert: #a33f00; --vdpa-quiet: var(--jp-ui-font-color2, #666)}
 [data-jp-theme-light="false"] .vdpa-root {--vdpa-alert: #ff9a57}
 .vdpa-root .widget-html-content {line-height: 1.35}
+.vdpa-root .vdpa-page {display: none}
+.vdpa-root .vdpa-top {align-items: flex-start; justify-content: space-between; overflow: visible}
+.vdpa-root .vdpa-top > .widget-toggle-button {flex: 0 0 auto}
 .vdpa-head {display: flex; gap: 4px 14px; align-items: baseline; flex-wrap: wrap}
 .vdpa-root .vdpa-head h2 {font-size: 17px; font-weight: 700; margin: 0; padding: 0}
 .vdpa-head span {font-size: 12px; color: var(--vdpa-quiet)}
@@ -123,6 +137,8 @@ CSS = """
 .vdpa-root .vdpa-results .vdpa-fields .widget-label {text-align: left}
 .vdpa-paper {color: var(--jp-ui-font-color1, #222); margin: 4px 0; max-width: 780px}
 .vdpa-paper svg {width: 100%; height: auto; display: block}
+.vdpa-live {max-width: 780px} .vdpa-live svg {width: 100%; height: auto; display: block}
+.vdpa-lanes svg {cursor: crosshair} .vdpa-root .vdpa-picture {overflow: visible}
 .vdpa-alt {position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%)}
 .vdpa-root .vdpa-hidden {height: 0; margin: 0; padding: 0; overflow: hidden; min-height: 0}
 """
