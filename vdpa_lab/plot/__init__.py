@@ -8,6 +8,7 @@ from vdpa_lab.plot.files import write_downtime, write_figures
 from vdpa_lab.plot.growth import draw_growth, write_growth
 from vdpa_lab.plot.ladder import draw_ladder
 from vdpa_lab.plot.lanes import timeline_svg
+from vdpa_lab.plot.memory import memory_figure
 from vdpa_lab.plot.pins import pins_figure, write_pins
 from vdpa_lab.plot.precopy import draw_remaining, precopy_figure, whole_figure
 from vdpa_lab.plot.reproduce import figures_figure
@@ -34,6 +35,7 @@ __all__ = [
     "family_of",
     "figures_figure",
     "lanes_figure",
+    "memory_figure",
     "pins_figure",
     "precopy_figure",
     "save_figure",
