@@ -86,7 +86,7 @@ def test_greyed_toggles_say_why_and_errors_are_announced(start):
     page.get_by_role("status").get_by_text("Dropped out with it").wait_for()
     assert page.get_by_label("Resumable virtqueues", exact=True).is_disabled()
     assert page.get_by_text("Cannot apply: needs suspend.").count() >= 1
-    memory = page.get_by_label("Memory", exact=True)
+    memory = page.get_by_role("combobox", name="Memory", exact=True)
     memory.fill("much")
     memory.press("Enter")
     page.get_by_role("alert").get_by_text("'much' is not a size").wait_for()
