@@ -1,5 +1,6 @@
 """The views beside the downtime: lanes in time, plan, memory, sources; drawn when looked at, and safe to show."""
 
+import base64
 import os
 import re
 from dataclasses import replace
@@ -13,6 +14,9 @@ from conftest import CHECKOUT
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vdpa_lab import traces
+from vdpa_lab.beside import calibrate_runs, fit_text
+from vdpa_lab.library import costs_text
 from vdpa_lab.migration import plan, simulate
 from vdpa_lab.migration.show import plan_diff
 from vdpa_lab.model import Workload, find_scenario
@@ -21,6 +25,7 @@ from vdpa_lab.timeline import Lane, Span, Term, Timeline
 from vdpa_lab.ui import traffic_texts, view_texts
 from vdpa_lab.ui.dashboard import Dashboard
 from vdpa_lab.ui.job import Job
+from vdpa_lab.ui.job_page import progress_words
 from vdpa_lab.ui.operations import SPANS, extent
 from vdpa_lab.ui.state import LabState
 from vdpa_lab.ui.worth import shares
@@ -191,7 +196,7 @@ def finished(view):
 
 
 def test_shares_of_the_saving_are_worked_out_in_a_process(lab):
-    worth = lab.views.views[-2]
+    worth = view(lab, "Worth")
     worth.start.click()
     assert worth.start.disabled
     assert not worth.stop.disabled
@@ -204,7 +209,7 @@ def test_shares_of_the_saving_are_worked_out_in_a_process(lab):
 
 
 def test_a_cancelled_job_tells_nothing(lab):
-    worth = lab.views.views[-2]
+    worth = view(lab, "Worth")
     worth.start.click()
     job = worth.job
     worth.stop.click()
@@ -214,9 +219,9 @@ def test_a_cancelled_job_tells_nothing(lab):
 
 
 def test_what_a_worker_cannot_do_is_said():
-    said = []
+    said, said_far = [], []
     for arguments in ((find_scenario("talk"), ("nobody",), ("suspend",), "network_outage"), (None, (), (), "x")):
-        job = Job(shares, arguments, lambda good, why: said.append((good, why)))
+        job = Job(shares, arguments, lambda good, why: said.append((good, why)), said_far.append)
         job.wait(60)
     assert [good for good, _ in said] == [False, False]
     assert "nobody" in said[0][1]
@@ -319,6 +324,7 @@ def test_uploaded_logs_are_read_and_untrusted(lab):
     files = [uploaded(f"../{name}<b>", (folder / name).read_bytes())
              for name in ("trace-src.log.gz", "trace-dst.log.gz", "config.json")]  # fmt: skip
     shown.upload.value = tuple(files)
+    shown.fit.job.wait(60)
     assert "Yours: " in shown.chosen.label
     assert "recorded" in Words(shown.page.value).text
     assert "<b>" not in shown.page.value
@@ -329,8 +335,54 @@ def test_an_upload_that_is_no_log_is_refused_in_words():
     lab = Dashboard(LabState(find_scenario("sim-128-1d")))
     shown = view(lab, "Beside")
     shown.upload.value = (uploaded("x.txt", b"hello <script>alert(1)</script>"),)
-    assert "no log that can be read" in Words(lab.results.status.value).text
-    assert "<script" not in lab.results.status.value
+    shown.fit.job.wait(60)
+    assert "no log that can be read" in Words(shown.fit.page.value).text
+    assert "<script" not in shown.fit.page.value
     shown.upload.value = tuple(uploaded(f"{n}", b"x") for n in range(9))
     assert "at most 8 files" in lab.results.status.value
-    assert len(lab.failures) == 2
+    assert len(lab.failures) == 1
+
+
+def test_prices_are_fitted_to_the_recording_that_is_chosen(lab):
+    """The page says what `vdpa-lab calibrate RUN` says, and offers the prices as the command writes them."""
+    shown = view(lab, "Beside")
+    shown.chosen.value = "v-128-1d-r1"
+    shown.fit.start.click()
+    shown.fit.job.wait(60)
+    fit = calibrate_runs([traces.run("v-128-1d-r1")])
+    assert "\n".join(fit_text(fit)) in Words(shown.fit.page.value).text
+    (link,) = re.findall(r"download='prices.csv' href='data:text/csv;base64,([^']*)'", shown.fit.page.value)
+    assert base64.b64decode(link).decode() == costs_text([*fit.costs, *fit.constants])
+
+
+def test_prices_cannot_be_fitted_to_a_figure():
+    lab = Dashboard(LabState(find_scenario("sim-128-1d")))
+    shown = view(lab, "Beside")
+    shown.chosen.value = "V14"
+    shown.fit.start.click()
+    assert "choose one, or upload logs" in lab.results.status.value
+    assert shown.fit.job is None
+
+
+def tell_three(name, progress):
+    for done in range(1, 4):
+        progress((done, 3, 0.5 if done < 3 else 0.0))
+    return name
+
+
+def test_work_tells_how_far_it_is():
+    far, said = [], []
+    Job(tell_three, ("x",), lambda *answer: said.append(answer), far.append).wait(60)
+    assert far == [(1, 3, 0.5), (2, 3, 0.5), (3, 3, 0.0)]
+    assert said == [(True, "x")]
+    assert progress_words(1, 3, 0.5) == "1 of 3, about 500 ms left"
+    assert progress_words(1000, 2000, None) == "1,000 of 2,000"
+
+
+def test_an_answer_that_cannot_be_shown_is_said(lab):
+    page = view(lab, "Worth")
+    page.work("busy", tell_three, ("<b>",), lambda name: {}[name], progress=True)
+    page.job.wait(60)
+    assert "KeyError" in page.page.value
+    assert "<b>" not in page.page.value
+    assert not page.start.disabled

@@ -15,13 +15,15 @@ from vdpa_lab.plot.reproduce import figures_figure
 from vdpa_lab.plot.save import save_figure, svg_of, swatch_png
 from vdpa_lab.plot.screen import DowntimePicture
 from vdpa_lab.plot.style import FAMILIES, Family, family_of
-from vdpa_lab.plot.waterfall import waterfall_figure
+from vdpa_lab.plot.sweep_curve import sweep_figure
+from vdpa_lab.plot.sweeps import attribution_figure, value_words
 
 __all__ = [
     "FAMILIES",
     "Bar",
     "DowntimePicture",
     "Family",
+    "attribution_figure",
     "bar_of",
     "bars_svg",
     "bitmap_figure",
@@ -41,8 +43,9 @@ __all__ = [
     "save_figure",
     "svg_of",
     "swatch_png",
+    "sweep_figure",
     "timeline_svg",
-    "waterfall_figure",
+    "value_words",
     "whole_figure",
     "windows_figure",
     "write_comparison",

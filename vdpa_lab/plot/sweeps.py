@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from vdpa_lab.plot.style import EDGE, FONT_SIZE, OKABE_ITO, PAPER_INK, family_of, look
@@ -214,3 +215,10 @@ def draw_attribution(axes: Axes, found: Attribution, *, ink: str = PAPER_INK) ->
     axes.legend(handles=handles, fontsize=FONT_SIZE - 1, frameon=False, labelcolor=ink, loc="lower right")
     how = "exact" if found.exact else f"{found.orders} orders sampled"
     return _style(axes, ink, f"{WINDOWS[found.window].title}: what each is worth ({how})", ("bottom",))
+
+
+def attribution_figure(found: Attribution) -> Figure:
+    """The attribution on a page of its own."""
+    figure = Figure(figsize=(9.0, 0.34 * (len(found.shares) + 2) + 0.8), layout="constrained")
+    draw_attribution(figure.subplots(), found)
+    return figure

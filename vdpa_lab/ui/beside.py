@@ -11,11 +11,14 @@ from typing import Any
 import ipywidgets as widgets
 
 from vdpa_lab import traces
-from vdpa_lab.beside import Comparison, compare
-from vdpa_lab.library import bibliography, read_figures
+from vdpa_lab.beside import Comparison, RunFit, calibrate_runs, compare, fit_text
+from vdpa_lab.library import bibliography, costs_text, read_figures
 from vdpa_lab.plot import lanes_figure, svg_of, windows_figure
 from vdpa_lab.timeline import WINDOWS
+from vdpa_lab.ui.downloads import download_link
+from vdpa_lab.ui.job_page import JobPage
 from vdpa_lab.ui.state import LabState
+from vdpa_lab.ui.view_texts import listing
 from vdpa_lab.units import MIB, format_bytes
 from vdpa_lab.words import InputError
 
@@ -23,6 +26,7 @@ MOST_BYTES = 64 * MIB  # of all files that are uploaded at once; the command lin
 MOST_FILES = 8
 NOTHING = "nothing yet"
 OWN = "uploaded logs"
+Files = list[dict[str, Any]]  # of name (str) and content (bytes)
 LANES = ("svq_switch", "source_teardown", "destination_setup", "network_outage")
 
 
@@ -33,13 +37,18 @@ def choices() -> list[tuple[str, str]]:
     return [(NOTHING, ""), *((f"Recorded: {name}", name) for name in runs), *figures]
 
 
-def read_uploaded(files: Any) -> traces.TraceRun:
-    """The logs that a FileUpload holds as one run. Raises InputError; nothing of them stays on the disk."""
+def checked(files: Files) -> Files:
+    """The files, if they are not too many or too large. Raises InputError."""
     if len(files) > MOST_FILES or sum(len(each["content"]) for each in files) > MOST_BYTES:
         most = format_bytes(MOST_BYTES)
         raise InputError(
             f"at most {MOST_FILES} files of {most} in all; larger logs: vdpa-lab compare on the command line"
         )
+    return files
+
+
+def read_uploaded(files: Files) -> traces.TraceRun:
+    """The logs as one run; works in the worker. Raises InputError; nothing of them stays on the disk."""
     with tempfile.TemporaryDirectory() as folder:
         paths = []
         for number, each in enumerate(files):
@@ -49,6 +58,32 @@ def read_uploaded(files: Any) -> traces.TraceRun:
             path.write_bytes(each["content"])
             paths.append(path)
         return traces.run(*paths)
+
+
+def fitted(other: traces.TraceRun | str) -> RunFit:
+    """Prices of a recorded run; works in the worker. Raises InputError."""
+    return calibrate_runs([traces.run(other) if isinstance(other, str) else other])
+
+
+def fitted_html(fit: RunFit) -> str:
+    """The fit in words, and its prices to take away."""
+    costs = costs_text([*fit.costs, *fit.constants]).encode()
+    return f"{listing(chr(10).join(fit_text(fit)), 'Fit')}<p>{download_link('prices.csv', costs)}</p>"
+
+
+class Fit(JobPage):
+    """Prices fitted to the recording that is chosen; `other` tells which that is."""
+
+    def __init__(self, state: LabState, guarded: Callable[[Callable], Callable], other: Callable[[], Any]):
+        super().__init__(state, guarded, "Fit prices to it", "", "<p role='status'>Cancelled.</p>")
+        self.other = other
+
+    def begin(self) -> None:
+        """Start a worker. Raises InputError when it is no recording that is chosen."""
+        other = self.other()
+        if isinstance(other, str) and other not in traces.shipped_runs():
+            raise InputError("prices are fitted to a recording: choose one, or upload logs")
+        self.work("<p role='status'>Fitting …</p>", fitted, (other,), fitted_html)
 
 
 class Beside:
@@ -63,11 +98,12 @@ class Beside:
         self.upload = widgets.FileUpload(multiple=True, description="Upload logs", layout={"width": "auto"})
         self.window = widgets.Dropdown(options=[(WINDOWS[name].title, name) for name in LANES], description="Lanes of")
         self.page = widgets.HTML()
+        self.fit = Fit(state, guarded, self.other)
         self.own: traces.TraceRun | None = None
         self._shown: tuple = ()
         bar = widgets.HBox([self.chosen, self.upload, self.window])
         bar.add_class("vdpa-bar")
-        self.box = widgets.VBox([bar, self.page])
+        self.box = widgets.VBox([bar, self.fit.buttons, self.fit.page, self.page])
         for control in (self.chosen, self.window):
             control.observe(guarded(lambda _: self.show()), "value")
         self.upload.observe(guarded(self._take), "value")
@@ -75,11 +111,20 @@ class Beside:
     def _take(self, change: dict) -> None:
         if not change["new"]:
             return
-        self.own = read_uploaded(change["new"])
-        self.chosen.options = [*choices(), (f"Yours: {self.own.name}", OWN)]
-        self.chosen.value = OWN
+        files = checked([{"name": each["name"], "content": bytes(each["content"])} for each in change["new"]])
         self.upload.value = ()
+        self.fit.work(f"<p role='status'>Reading {len(files)} files …</p>", read_uploaded, (files,), self._took)
+
+    def _took(self, run: traces.TraceRun) -> str:
+        self.own = run
+        self.chosen.options = [*choices(), (f"Yours: {run.name}", OWN)]
+        self.chosen.value = OWN
         self.show()
+        return ""
+
+    def other(self) -> traces.TraceRun | str:
+        """What is laid beside the present run: logs that were read, the name of a recording or figure, or ""."""
+        return self.own if self.own is not None and self.chosen.value == OWN else self.chosen.value
 
     def show(self) -> None:
         """Draw, unless that is what stands there already."""
@@ -93,8 +138,7 @@ class Beside:
                 "<p>Choose a recorded migration or a published figure, or upload the logs of your own (source, "
                 "destination, and what else was recorded; docs/recording.md says how). Nothing leaves this machine.</p>"
             )
-        other = self.own if self.chosen.value == OWN else self.chosen.value
-        found = compare(self.state.run, other)
+        found = compare(self.state.run, self.other())
         if not found.quantities:
             return "<p>The present run has none of its windows: there is nothing to lay side by side.</p>"
         lines = "".join(f"<li>{escape(line)}</li>" for line in found.words())

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 
-def _work(pipe: Any, work: Callable, arguments: tuple) -> None:
+def _work(pipe: Any, work: Callable, arguments: tuple, told: bool) -> None:
+    more = {"progress": lambda far: pipe.send((None, far))} if told else {}
     try:
-        answer = True, work(*arguments)
+        answer = True, work(*arguments, **more)
     except ValueError as error:  # bad input, in words
         answer = False, str(error)
     except Exception as error:
@@ -22,14 +23,21 @@ def _work(pipe: Any, work: Callable, arguments: tuple) -> None:
 class Job:
     """One call in a fresh process. `done(True, result)`, `done(False, why)` is called once, from another thread.
 
-    A cancelled job calls nothing. `work`, its arguments and its result have to be picklable.
+    progress: called, from that thread too, with whatever `work` gives to its own argument `progress`; without it
+    `work` has no such argument. A cancelled job calls nothing. What passes between the processes has to be picklable.
     """
 
-    def __init__(self, work: Callable, arguments: tuple, done: Callable[[bool, Any], object]):
+    def __init__(
+        self,
+        work: Callable,
+        arguments: tuple,
+        done: Callable[[bool, Any], object],
+        progress: Callable[[Any], object] | None = None,
+    ):
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe(duplex=False)
-        self._process = context.Process(target=_work, args=(theirs, work, arguments), daemon=True)
-        self._cancelled = False
+        self._process = context.Process(target=_work, args=(theirs, work, arguments, progress is not None), daemon=True)
+        self._cancelled, self._progress = False, progress
         self._process.start()
         theirs.close()  # so that the end of the process is the end of the pipe
         self._thread = threading.Thread(target=self._wait, args=(done,), daemon=True)
@@ -37,7 +45,9 @@ class Job:
 
     def _wait(self, done: Callable[[bool, Any], object]) -> None:
         try:
-            answer = self._pipe.recv()
+            while (answer := self._pipe.recv())[0] is None:
+                if self._progress and not self._cancelled:
+                    self._progress(answer[1])
         except (EOFError, OSError):
             answer = False, "the process that worked on it ended"
         self._process.join()

@@ -9,6 +9,8 @@ import ipywidgets as widgets
 
 from vdpa_lab.export import FORMATS, export
 from vdpa_lab.ui import session_file, view_texts
+from vdpa_lab.ui.downloads import MOST_BYTES, download_link
+from vdpa_lab.ui.earlier import Earlier
 from vdpa_lab.ui.state import LabState
 from vdpa_lab.words import InputError
 
@@ -39,12 +41,14 @@ class Keeping:
         rows = [widgets.HBox([self.name, save, load]), widgets.HBox([self.form, write])]
         for row in rows:
             row.add_class("vdpa-bar")
-        self.box = widgets.VBox([self.notes, self.token, self.given, *rows, self.said])
+        self.earlier = Earlier(state, guarded)
+        self.box = widgets.VBox([self.notes, self.token, self.given, *rows, self.said, self.earlier.box])
 
     def show(self) -> None:
         """Bring the page up to date with the state."""
         self.token.value = session_file.token_of(self.state.moment())
         self.notes.value = self.state.notes
+        self.earlier.show()
 
     def _path(self, ending: str) -> Path:
         name = self.name.value.strip()
@@ -76,7 +80,9 @@ class Keeping:
         self._tell("Wrote", path)
 
     def _tell(self, what: str, path: Path) -> None:
-        self.said.value = view_texts.told_file(what, path.name)
+        small = path.stat().st_size <= MOST_BYTES
+        link = download_link(path.name, path.read_bytes()) if small else ""
+        self.said.value = view_texts.told_file(what, path.name) + link
 
     def _take_notes(self, change: dict) -> None:
         self.state.notes = change["new"][: session_file.MOST_NOTES]

@@ -141,6 +141,10 @@ class LabState(HasTraits):
         """What is chosen now."""
         return Moment(self.scenario, self.on, self.knobs)
 
+    def run_of(self, moment: Moment) -> Run:
+        """The run of a state that was good once; the latest ones are at hand."""
+        return _run(moment.scenario, moment.on, moment.knobs)
+
     def put(self, moment: Moment) -> None:
         """Choose all of this at once: from a token, or a session."""
         return self._change(moment.scenario, moment.on, moment.knobs)

@@ -17,6 +17,7 @@ from vdpa_lab.ui.operations import Operations
 from vdpa_lab.ui.results import Results
 from vdpa_lab.ui.rings_view import Rings
 from vdpa_lab.ui.state import LabState
+from vdpa_lab.ui.sweep_page import SweepPage
 from vdpa_lab.ui.view import View
 from vdpa_lab.ui.workload import PrecopyPage, TrafficPage
 from vdpa_lab.ui.worth import Worth
@@ -80,6 +81,7 @@ class Views:
             Rings(state, guarded),
             Bitmap(state, guarded),
             Worth(state, guarded),
+            SweepPage(state, guarded),
             Keeping(state, guarded),
         ]
         self.downtime = downtime

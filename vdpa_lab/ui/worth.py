@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from typing import Any
 
 import ipywidgets as widgets
 
 from vdpa_lab.model import Scenario
-from vdpa_lab.plot import svg_of, waterfall_figure
+from vdpa_lab.plot import attribution_figure, svg_of
+from vdpa_lab.sweep import Attribution, attribute
+from vdpa_lab.sweep.attribution import EXACT_UP_TO
 from vdpa_lab.timeline import WINDOWS
 from vdpa_lab.ui import view_texts
 from vdpa_lab.ui.job_page import JobPage
 from vdpa_lab.ui.presets import presets
 from vdpa_lab.ui.state import LabState
 
+STEP = 16  # sets between two words on how far it is
 AGAINST = {"what ships": "shipped", "nothing at all": "nothing"}
 
 
-def shares(scenario: Scenario, toggles: tuple[str, ...], on: tuple[str, ...], window: str) -> dict[str, Any]:
-    """The attribution as a document; runs in the worker."""
-    from vdpa_lab.sweep import attribute
+def shares(
+    scenario: Scenario,
+    toggles: tuple[str, ...],
+    on: tuple[str, ...],
+    window: str,
+    progress: Callable[[tuple[int, int, float | None]], object],
+) -> Attribution:
+    """The attribution; runs in the worker."""
+    begun, sets = time.monotonic(), 2 ** len(toggles)  # at most: not every set can be on together
 
-    return attribute(scenario, toggles, on=on, window=window).json()
+    def far(done: int) -> None:
+        if done % STEP == 0:
+            progress((done, sets, (time.monotonic() - begun) / done * (sets - done)))
+
+    return attribute(scenario, toggles, on=on, window=window, progress=far if len(toggles) <= EXACT_UP_TO else None)
 
 
-def worth_html(found: dict[str, Any]) -> str:
+def worth_html(found: Attribution) -> str:
     """The waterfall, and its numbers."""
-    picture = svg_of(waterfall_figure(found), "From stock to all that is on; its values are in the table below")
-    return f"<div class='vdpa-paper'>{picture}</div>{view_texts.worth(found)}"
+    picture = svg_of(attribution_figure(found), "From stock to all that is on; its values are in the table below")
+    return f"<div class='vdpa-paper'>{picture}</div>{view_texts.worth(found.json())}"
 
 
 class Worth(JobPage):
@@ -53,4 +66,4 @@ class Worth(JobPage):
         base = set(presets(self.state.scenario)[self.against.value].names)
         toggles = tuple(name for name in self.state.on if name not in base)
         asked = (self.state.scenario, toggles, self.state.run.plan.applied, self.window.value)
-        self.work(view_texts.working(len(toggles)), shares, asked, worth_html)
+        self.work(view_texts.working(len(toggles)), shares, asked, worth_html, progress=True)
