@@ -66,3 +66,24 @@ def test_only_bars_that_change_are_drawn_again(talk, monkeypatch):
     shorter = now.windows["source_teardown"] | {"unpin": 1}
     picture.png([stock, now._replace(windows=now.windows | {"source_teardown": shorter})])
     assert drawn == [("source_teardown", "now")]
+
+
+def test_a_bar_that_moves_is_moved_not_drawn(talk, monkeypatch):
+    """With every change what was "now" becomes "previous"."""
+    drawn = []
+    plain = screen.draw_bar
+    monkeypatch.setattr(screen, "draw_bar", lambda *args: (drawn.append(args[1].label), plain(*args)))
+    one, two = [name for name, family in FAMILIES.items() if not family.hatch][:2]
+    first, then, last = (
+        Bar("now", {name: {one: ns, two: SECOND} for name in SHOWN_WINDOWS}) for ns in (3 * SECOND, SECOND, 2 * SECOND)
+    )
+    stock = bar_of(talk, "as shipped")
+    picture = DowntimePicture()
+    picture.png([stock, first._replace(label="previous"), then])
+    drawn.clear()
+    after = [stock, then._replace(label="previous"), first]
+    moved = picture.png(after)
+    assert drawn == []
+    assert moved == DowntimePicture().png(after), "hatches apart, which begin at the picture's edge"
+    picture.png([stock, first._replace(label="previous"), last])
+    assert set(drawn) == {"now"}

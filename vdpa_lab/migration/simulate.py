@@ -39,7 +39,13 @@ class Run:
 
     def breakdown(self, window: str) -> tuple[Part, ...]:
         """Parts of a window; they sum to it exactly."""
-        return breakdown(self.timeline, WINDOWS[window])
+        if window not in self._parts:
+            self._parts[window] = breakdown(self.timeline, WINDOWS[window])
+        return self._parts[window]
+
+    @cached_property
+    def _parts(self) -> dict[str, tuple[Part, ...]]:
+        return {}
 
     def outages(self) -> list[dict[str, int]]:
         """Network outage of each device: blackout 1 is the SVQ switch, blackout 2 from stop to start."""
