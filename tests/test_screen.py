@@ -68,7 +68,7 @@ def test_only_bars_that_change_are_drawn_again(talk, monkeypatch):
     assert drawn == [("source_teardown", "now")]
 
 
-def test_a_bar_that_moves_is_moved_not_drawn(talk, monkeypatch):
+def test_a_bar_that_moves_is_moved_not_drawn(monkeypatch):
     """With every change what was "now" becomes "previous"."""
     drawn = []
     plain = screen.draw_bar
@@ -77,7 +77,7 @@ def test_a_bar_that_moves_is_moved_not_drawn(talk, monkeypatch):
     first, then, last = (
         Bar("now", {name: {one: ns, two: SECOND} for name in SHOWN_WINDOWS}) for ns in (3 * SECOND, SECOND, 2 * SECOND)
     )
-    stock = bar_of(talk, "as shipped")
+    stock = first._replace(label="as shipped")
     picture = DowntimePicture()
     picture.png([stock, first._replace(label="previous"), then])
     drawn.clear()
