@@ -85,5 +85,6 @@ def test_a_bar_that_moves_is_moved_not_drawn(monkeypatch):
     moved = picture.png(after)
     assert drawn == []
     assert moved == DowntimePicture().png(after), "hatches apart, which begin at the picture's edge"
+    drawn.clear()
     picture.png([stock, first._replace(label="previous"), last])
     assert set(drawn) == {"now"}
