@@ -10,8 +10,14 @@ from vdpa_lab.library import versions
 from vdpa_lab.model import Dirty, Scenario, Traffic
 from vdpa_lab.units import GIB, bytes_text, duration_text, parse_bytes, parse_duration, parse_rate, rate_text
 
-DIRTY = Dirty("random", 0, GIB)  # what a workload without a writer is edited from
-TRAFFIC = Traffic()
+
+def _writer(scenario: Scenario) -> Dirty:
+    """What a workload without a writer is edited from."""
+    return Dirty("random", 0, min(GIB, scenario.guest.memory))
+
+
+def _silence(_: Scenario) -> Traffic:
+    return Traffic()
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +25,8 @@ class Field:
     """One field: `path` are the parts of the scenario that have it, `read` makes a value of text.
 
     options: values to choose from; others can be typed in unless it is `closed`. write: a value as text. inner: the
-    record within the part that has the attribute, and where there is none the one that is edited instead. group: where
-    it is shown.
+    record within the part that has the attribute, and what makes the one to edit where there is none. group: where it
+    is shown.
     """
 
     name: str
@@ -31,14 +37,14 @@ class Field:
     options: tuple[str, ...]
     closed: bool = False
     write: Callable[[Any], str] = str
-    inner: tuple[str, Any] | None = None
+    inner: tuple[str, Callable[[Scenario], Any]] | None = None
     group: str = "scenario"
 
     def _record(self, scenario: Scenario, part: str) -> Any:
         record = getattr(scenario, part)
         if self.inner:
             name, absent = self.inner
-            record = getattr(record, name) or absent
+            record = getattr(record, name) or absent(scenario)
         return record
 
     def text(self, scenario: Scenario) -> str:
@@ -114,7 +120,7 @@ FIELDS = {
             str,
             ("sequential", "random", "hot"),
             closed=True,
-            inner=("dirty", DIRTY),
+            inner=("dirty", _writer),
             group="precopy",
         ),
         Field(
@@ -124,7 +130,7 @@ FIELDS = {
             "rate",
             _whole,
             ("0", "1000", "10000", "100000"),
-            inner=("dirty", DIRTY),
+            inner=("dirty", _writer),
             group="precopy",
         ),
         Field(
@@ -135,7 +141,7 @@ FIELDS = {
             parse_bytes,
             ("256MiB", "1GiB", "8GiB"),
             write=bytes_text,
-            inner=("dirty", DIRTY),
+            inner=("dirty", _writer),
             group="precopy",
         ),
         Field("zero_pages", "Share of zeros", ("guest",), "zero_pages", _share, ("0.0", "0.5", "0.9"), group="precopy"),
@@ -157,7 +163,7 @@ FIELDS = {
             "rx_pps",
             _whole,
             ("0", "1000", "100000", "1000000"),
-            inner=("traffic", TRAFFIC),
+            inner=("traffic", _silence),
             group="traffic",
         ),
         Field(
@@ -167,7 +173,7 @@ FIELDS = {
             "tx_pps",
             _whole,
             ("0", "1000", "100000", "1000000"),
-            inner=("traffic", TRAFFIC),
+            inner=("traffic", _silence),
             group="traffic",
         ),
         Field(
@@ -177,7 +183,7 @@ FIELDS = {
             "packet",
             _whole,
             ("64", "1500", "9000"),
-            inner=("traffic", TRAFFIC),
+            inner=("traffic", _silence),
             group="traffic",
         ),
         Field(
@@ -188,7 +194,7 @@ FIELDS = {
             parse_duration,
             ("200ms", "1s"),
             write=duration_text,
-            inner=("traffic", TRAFFIC),
+            inner=("traffic", _silence),
             group="traffic",
         ),
     )

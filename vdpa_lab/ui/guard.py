@@ -80,8 +80,8 @@ CSS = """
 .vdpa-root .vdpa-head h2 {font-size: 17px; font-weight: 700; margin: 0; padding: 0}
 .vdpa-head span {font-size: 12px; color: var(--vdpa-quiet)}
 .vdpa-root .vdpa-columns {flex-flow: row wrap-reverse; align-items: flex-end; gap: 18px; overflow: visible}
-.vdpa-root .vdpa-controls {flex: 1 1 340px; max-width: 410px; min-width: 300px}
-.vdpa-root .vdpa-results {flex: 2 1 600px; min-width: 320px; overflow: visible}
+.vdpa-root .vdpa-controls {flex: 1 1 340px; max-width: 410px; min-width: min(300px, 100%)}
+.vdpa-root .vdpa-results {flex: 2 1 600px; min-width: min(320px, 100%); overflow: visible}
 .vdpa-root .vdpa-section {margin: 4px 0 2px; padding: 0; font-size: 11px; font-weight: 600;
   color: var(--vdpa-quiet); text-transform: uppercase; letter-spacing: .05em}
 .vdpa-root .vdpa-fields {display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 0 8px}
@@ -96,7 +96,7 @@ CSS = """
 .vdpa-row .widget-checkbox label {font-weight: 600; font-size: 13px; line-height: 20px}
 .vdpa-row.vdpa-off .widget-checkbox label {color: var(--vdpa-quiet); font-weight: 400}
 .vdpa-row .widget-html {display: block; margin: 0; height: auto}
-.vdpa-row .widget-slider {margin: 0 0 0 20px; width: 320px}
+.vdpa-row .widget-slider {margin: 0 0 0 20px; width: 320px; max-width: calc(100% - 20px)}
 .vdpa-about {font-size: 12px; padding-left: 20px; line-height: 1.3; color: var(--jp-ui-font-color1, #222)}
 .vdpa-off .vdpa-about {color: var(--vdpa-quiet)}
 .vdpa-source {font-size: 11px; color: var(--vdpa-quiet); overflow-wrap: anywhere}
@@ -140,6 +140,11 @@ CSS = """
 .vdpa-live {max-width: 780px} .vdpa-live svg {width: 100%; height: auto; display: block}
 .vdpa-lanes svg {cursor: crosshair} .vdpa-root .vdpa-picture {overflow: visible}
 .vdpa-alt {position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%)}
+.vdpa-root.vdpa-projector {zoom: 1.4; --vdpa-quiet: var(--jp-ui-font-color0, #000);
+  --jp-ui-font-color1: var(--jp-ui-font-color0, #000); --jp-ui-font-color2: var(--jp-ui-font-color0, #000);
+  --jp-border-color2: var(--jp-ui-font-color0, #000); --jp-border-color3: var(--jp-ui-font-color0, #000)}
+.vdpa-root.vdpa-projector :is(.vdpa-about, .vdpa-source, .vdpa-source code, .vdpa-legend, .vdpa-basis td) {
+  font-size: 13px}
 .vdpa-root .vdpa-hidden {height: 0; margin: 0; padding: 0; overflow: hidden; min-height: 0}
 """
 

@@ -1,0 +1,207 @@
+"""Every control of the dashboard once, in a real browser, and the ways of using it that are not the mouse's."""
+
+import pytest
+from conftest import CHECKOUT
+
+CELL = "import vdpa_lab; vdpa_lab.explore('sim-256-1d')"
+TABS = ".vdpa-results .lm-TabBar-tab"
+CONTROLS = "select, input[type=checkbox], input[type=text], input[type=number], textarea, button, [role=slider]"
+LEAST = {"select": 10, "checkbox": 15, "combobox": 10, "text": 4, "button": 15, "slider": 3}
+PAGE = ".vdpa-results .widget-tab-contents > :not(.lm-mod-hidden)"
+UPLOAD = "jupyter-widget-upload"  # has a test of its own, with files
+SIZES = {"1280": (1280, 860, False), "projector": (1920, 1080, True), "zoomed": (640, 430, False)}
+SHOTS = CHECKOUT / "build" / "screens"  # for people to look at
+CUT_OFF = """() => [...document.querySelectorAll('.vdpa-root, .vdpa-controls, .vdpa-results, .vdpa-row, .vdpa-bar')]
+    .filter(e => e.offsetParent && e.scrollWidth > e.clientWidth + 2).map(e => `${e.className} ${e.scrollWidth} > ${e.clientWidth}`)"""
+
+
+@pytest.fixture
+def dashboard(lab, lab_page):
+    lab.add_notebook("controls.ipynb", CELL)
+    lab_page.open("controls.ipynb")
+    lab_page.run_all()
+    lab_page.picture()
+    return lab_page
+
+
+def kind_of(control):
+    return control.evaluate(
+        """e => e.getAttribute('role') === 'slider' ? 'slider'
+            : e.tagName === 'INPUT' ? (e.type === 'checkbox' ? 'checkbox' : e.list ? 'combobox' : 'text')
+            : e.tagName === 'TEXTAREA' ? 'text' : e.tagName.toLowerCase()"""
+    )
+
+
+def use(page, control, kind):
+    """Do with a control what it is for; the page is left as it was where that is easy."""
+    if kind == "select":
+        values = control.evaluate("e => [...e.options].map(o => o.value)")
+        now = control.input_value()
+        control.select_option(next((value for value in values if value != now), now))
+    elif kind == "checkbox":
+        control.click()
+        page.wait_for_timeout(60)
+        if control.is_enabled():
+            control.click()
+    elif kind == "combobox":
+        options = control.evaluate("e => [...e.list.options].map(o => o.value)")
+        control.fill(options[0])
+        control.press("Enter")
+    elif kind == "text":
+        before = control.input_value()
+        if before:  # a token, a file's name, values of a sweep: good as they are
+            control.fill(before)
+        elif control.evaluate("e => e.tagName") == "TEXTAREA":
+            control.fill("noted")
+        control.press("Tab")
+    elif kind == "slider":
+        control.focus()
+        control.press("ArrowRight")
+    else:
+        control.click()
+
+
+def walk(page, inside, seen):
+    """Use every control of a part of the page; the errors that the page then told, in words."""
+    told, area = [], page.locator(inside)
+    controls = area.locator(CONTROLS)
+    for number in range(controls.count()):
+        control = controls.nth(number)
+        upload = UPLOAD in (control.get_attribute("class") or "")
+        if upload or not control.is_visible() or not control.is_enabled():
+            continue
+        kind = kind_of(control)
+        name = control.evaluate("e => e.title || e.ariaLabel || e.innerText || e.className")
+        use(page, control, kind)
+        seen[kind] = seen.get(kind, 0) + 1
+        page.wait_for_timeout(120)
+        told += [f"{inside} {kind} {name}: {text}" for text in page.locator(".vdpa-error").all_inner_texts()]
+    return told
+
+
+@pytest.mark.browser
+def test_every_control_once(dashboard):
+    page, seen = dashboard.page, {}
+    told = walk(page, ".vdpa-top", seen) + walk(page, ".vdpa-controls", seen)
+    page.get_by_role("button", name="Reset all", exact=True).click()
+    titles = page.locator(TABS).all_inner_texts()
+    for title in titles:
+        page.get_by_role("tab", name=title, exact=True).click()
+        page.get_by_role("tabpanel", name=title, exact=True).wait_for()
+        page.wait_for_timeout(300)
+        told += walk(page, PAGE, seen)
+        for button in page.get_by_role("button", name="Cancel", exact=True).all():
+            if button.is_visible() and button.is_enabled():
+                button.click()
+    # What the walk cannot know: that a figure is no recording, and that nothing was kept yet.
+    expected = ("choose one, or upload logs", "no run was kept")
+    assert [each for each in told if not any(known in each for known in expected)] == []
+    assert len(titles) == 13
+    assert {kind: seen.get(kind, 0) for kind, least in LEAST.items() if seen.get(kind, 0) < least} == {}
+
+
+@pytest.mark.browser
+def test_presets_ladder_undo_and_redo_by_keyboard_alone(dashboard):
+    page = dashboard.page
+    status = page.locator(".vdpa-status")
+
+    def press(name):
+        button = page.get_by_role("button", name=name, exact=True)
+        button.focus()
+        said = status.inner_text()
+        page.keyboard.press("Enter")
+        page.wait_for_function("said => document.querySelector('.vdpa-status').innerText !== said", arg=said)
+        return status.inner_text()
+
+    preset = page.get_by_label("Preset", exact=True)
+    preset.focus()
+    first = status.inner_text()
+    preset.select_option(label="Stock: nothing optimised")
+    page.wait_for_function("said => document.querySelector('.vdpa-status').innerText !== said", arg=first)
+    stock = status.inner_text()
+    assert "Ladder 1 of" in press("Next step ›")
+    assert "Ladder 2 of" in press("Next step ›")
+    press("Undo")
+    chosen = "e => e.selectedOptions[0].text.replaceAll('\\u00a0', ' ')"
+    assert preset.evaluate(chosen).startswith("Ladder 1 of")
+    press("Undo")
+    assert preset.evaluate(chosen) == "Stock: nothing optimised"
+    press("Redo")
+    press("Reset all")
+    assert stock != status.inner_text()
+
+
+@pytest.mark.browser
+def test_tab_goes_through_the_controls_in_the_order_in_which_they_are_read(dashboard):
+    """Left column downwards, then the tabs and their page; focus stays where it was when something changed."""
+    page = dashboard.page
+    page.get_by_role("combobox", name="Memory", exact=True).focus()
+    where = (
+        "() => { const e = document.activeElement; const b = e.getBoundingClientRect();"
+        " return [e.closest('.vdpa-controls') ? 0 : e.closest('.vdpa-results') ? 1 : 2, b.top + scrollY]; }"
+    )
+    seen = []
+    for _ in range(200):
+        page.keyboard.press("Tab")
+        column, _ = page.evaluate(where)
+        seen.append(column)
+        if column == 1:
+            break
+    assert seen == sorted(seen)
+    assert seen[-1] == 1
+    toggle = page.get_by_label("IOTLB message batching", exact=True)
+    toggle.focus()
+    before = dashboard.picture()
+    page.keyboard.press("Space")
+    dashboard.wait_for_new_picture(before)
+    assert toggle.evaluate("e => e === document.activeElement")
+
+
+@pytest.mark.browser
+def test_what_is_exported_can_be_downloaded(dashboard):
+    page = dashboard.page
+    page.get_by_role("tab", name="Keep", exact=True).click()
+    page.get_by_label("Export as", exact=True).select_option("toml")
+    page.get_by_role("button", name="Export", exact=True).click()
+    link = page.locator(".vdpa-download")
+    link.wait_for()
+    with page.expect_download() as download:
+        link.click()
+    saved = download.value
+    assert saved.suggested_filename == "sim-256-1d.toml"
+    assert saved.path().read_bytes() == (dashboard.lab.notebooks / "sim-256-1d.toml").read_bytes()
+
+
+@pytest.mark.browser
+def test_dragging_over_the_operations_zooms_and_a_double_click_shows_all(dashboard):
+    page = dashboard.page
+    page.get_by_role("tab", name="Timeline", exact=True).click()
+    picture = page.locator(".vdpa-lanes svg")
+    picture.wait_for()
+    picture.scroll_into_view_if_needed()
+    box, whole = picture.bounding_box(), picture.inner_html()
+    for share, act in ((0.5, page.mouse.down), (0.75, page.mouse.up)):
+        page.mouse.move(box["x"] + share * box["width"], box["y"] + box["height"] / 2)
+        act()
+    page.wait_for_function("before => document.querySelector('.vdpa-lanes svg').innerHTML !== before", arg=whole)
+    picture.dblclick()
+    page.wait_for_function("before => document.querySelector('.vdpa-lanes svg').innerHTML === before", arg=whole)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("size", SIZES)
+def test_every_view_fits(dashboard, size):
+    """At 1280 pixels, on a projector, and at 200 % zoom (half the pixels of 1280); a picture of each is kept."""
+    page, (width, height, projector) = dashboard.page, SIZES[size]
+    page.set_viewport_size({"width": width, "height": height})
+    if projector:
+        page.get_by_role("button", name="Projector", exact=True).click()
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    for title in page.locator(TABS).all_inner_texts():
+        tab = page.get_by_role("tab", name=title, exact=True)
+        tab.scroll_into_view_if_needed()
+        tab.click()
+        page.wait_for_timeout(600)
+        page.locator(".vdpa-root").scroll_into_view_if_needed()
+        page.screenshot(path=SHOTS / f"{size}-{title}.png")
+        assert page.evaluate(CUT_OFF) == [], title
