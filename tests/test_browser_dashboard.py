@@ -120,6 +120,17 @@ def test_nothing_is_cut_off_at_1280_pixels(start, theme, tmp_path):
 
 
 @pytest.mark.browser
+def test_the_picture_takes_the_theme_of_the_page(start):
+    """Its ink is told by the page, when it opens and when the theme changes."""
+    page, told = start.page, "word => document.querySelector('.vdpa-page input').value === word"
+    page.wait_for_function(told, arg="light")
+    before = start.picture()
+    page.evaluate(THEME, "JupyterLab Dark")
+    page.wait_for_function(told, arg="dark")
+    start.wait_for_new_picture(before)
+
+
+@pytest.mark.browser
 def test_every_tab_shows_its_view(start, tmp_path):
     page = start.page
     for title, seen in (

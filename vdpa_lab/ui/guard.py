@@ -64,7 +64,8 @@ GUARD_JS = """(function arm(n) {
       const box = r.getBoundingClientRect();
       if (idle && (box.bottom < 200 || box.top > window.innerHeight - 200)) r.scrollIntoView();
     }, 900);
-    new MutationObserver(fix).observe(r, {childList: true, subtree: true, attributeFilter: ['class']});
+    // Its parts come one by one, the box that is told among them.
+    new MutationObserver(() => { fix(); tell(); }).observe(r, {childList: true, subtree: true, attributeFilter: ['class']});
   }
 })(0);"""
 
