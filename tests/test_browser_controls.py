@@ -12,7 +12,8 @@ UPLOAD = "jupyter-widget-upload"  # has a test of its own, with files
 SIZES = {"1280": (1280, 860, False), "projector": (1920, 1080, True), "zoomed": (640, 430, False)}
 SHOTS = CHECKOUT / "build" / "screens"  # for people to look at
 CUT_OFF = """() => [...document.querySelectorAll('.vdpa-root, .vdpa-controls, .vdpa-results, .vdpa-row, .vdpa-bar')]
-    .filter(e => e.offsetParent && e.scrollWidth > e.clientWidth + 2).map(e => `${e.className} ${e.scrollWidth} > ${e.clientWidth}`)"""
+    .filter(e => e.offsetParent && e.scrollWidth > e.clientWidth + 2)
+    .map(e => `${e.className} ${e.scrollWidth} > ${e.clientWidth}`)"""
 
 
 @pytest.fixture

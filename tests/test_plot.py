@@ -10,6 +10,7 @@ from vdpa_lab.library.calibration import parse_costs
 from vdpa_lab.migration import simulate
 from vdpa_lab.migration.account import account
 from vdpa_lab.migration.baseline import WIRE
+from vdpa_lab.migration.uncertainty import interval_ns
 from vdpa_lab.model import find_scenario
 from vdpa_lab.paths import data_dir
 from vdpa_lab.plot import (
@@ -17,6 +18,7 @@ from vdpa_lab.plot import (
     Bar,
     DowntimePicture,
     bar_of,
+    bars_svg,
     draw_downtime,
     draw_ladder,
     duration_words,
@@ -24,7 +26,7 @@ from vdpa_lab.plot import (
     save_figure,
     swatch_png,
 )
-from vdpa_lab.plot.downtime import CLIP_RATIO, SHOWN_WINDOWS, clip_at
+from vdpa_lab.plot.downtime import CLIP_RATIO, ROOM, SHOWN_WINDOWS, clip_at
 from vdpa_lab.plot.style import PREFIXES
 from vdpa_lab.timeline.breakdown import WAITING
 from vdpa_lab.units import MS, SECOND
@@ -296,3 +298,22 @@ def test_a_picture_says_what_it_shows(tmp_path):
 def test_other_formats_are_refused_in_words(tmp_path):
     with pytest.raises(ValueError, match="svg, pdf, png"):
         save_figure(Figure(), Path(tmp_path) / "a.gif")
+
+
+def test_each_total_carries_its_interval(talk):
+    """The whisker is the interval that the texts give; a bar that is cut has none."""
+    bar = bar_of(talk, "now")
+    assert set(bar.spread) == {name for name in SHOWN_WINDOWS if talk.windows[name] is not None}
+    low, high = interval_ns(talk.breakdown("network_outage"), talk.calibration)
+    axes = draw_downtime(axes_of(), [bar], ["network_outage"])
+    (whisker,) = axes.lines
+    assert whisker.get_xdata() == pytest.approx((low, high))
+    assert low < bar.total("network_outage") < high
+    (words,) = [text for text in axes.texts if text.get_text() == duration_words(bar.total("network_outage"))]
+    assert words.get_position()[0] > high
+    pixel = (high + (ROOM - 1) * bar.total("network_outage")) / (700 - 92)
+    assert f"H{92 + high / pixel:.1f}" in bars_svg([bar], lambda *_: "", ["network_outage"], title="t")
+    other = Bar("short", {"network_outage": {"map": MS}}, {"network_outage": (MS - 1, MS + 1)})
+    assert len(draw_downtime(axes_of(), [bar, other], ["network_outage"]).lines) == 2 + 1, (
+        "two of the break mark, one whisker"
+    )

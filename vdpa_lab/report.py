@@ -10,7 +10,6 @@ from vdpa_lab.library import bibliography, priors, read_figures
 from vdpa_lab.migration import Run, catalogue
 from vdpa_lab.migration.calibrate import Fit
 from vdpa_lab.migration.compare import TOLERANCE, UNEXPLAINED, Observation, met, printed
-from vdpa_lab.migration.uncertainty import interval_ns
 from vdpa_lab.model import find_scenario, scenario_names
 from vdpa_lab.timeline import WINDOWS, summed
 from vdpa_lab.units import format_bytes, format_duration
@@ -94,7 +93,7 @@ def run_text(run: Run) -> Iterable[str]:
         if ns is None:
             yield f"{window.title:32} –  (this migration has none)"
             continue
-        low, high = interval_ns(run.breakdown(name), run.calibration)
+        low, high = run.interval(name)
         yield f"{window.title:32} {format_duration(ns):>10}   {format_duration(low)} – {format_duration(high)}"
     yield ""
     for name in ("svq_switch", "source_teardown", "destination_setup"):

@@ -13,6 +13,7 @@ from vdpa_lab.migration.optimization import plan as plan_of
 from vdpa_lab.migration.plan import Plan
 from vdpa_lab.migration.precopy import precopy
 from vdpa_lab.migration.schedule import price, schedule
+from vdpa_lab.migration.uncertainty import interval_ns
 from vdpa_lab.model import Scenario
 from vdpa_lab.timeline import WINDOWS, Part, Timeline, breakdown, intervals, window_ns
 from vdpa_lab.timeline.breakdown import WAITING
@@ -42,6 +43,16 @@ class Run:
         if window not in self._parts:
             self._parts[window] = breakdown(self.timeline, WINDOWS[window])
         return self._parts[window]
+
+    def interval(self, window: str) -> tuple[float, float]:
+        """Between which lengths (ns) a window lies in 90 % of the draws of its prices; see `uncertainty`."""
+        if window not in self._intervals:
+            self._intervals[window] = interval_ns(self.breakdown(window), self.calibration)
+        return self._intervals[window]
+
+    @cached_property
+    def _intervals(self) -> dict[str, tuple[float, float]]:
+        return {}
 
     @cached_property
     def _parts(self) -> dict[str, tuple[Part, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from html import escape
 
-from vdpa_lab.plot.downtime import NONE_HERE, SHOWN_WINDOWS, Bar, Scale, duration_words, scale_of
+from vdpa_lab.plot.downtime import NONE_HERE, SHOWN_WINDOWS, Bar, Scale, duration_words, scale_of, whisker_of
 from vdpa_lab.plot.hatches import fill, patterns
 from vdpa_lab.plot.style import EDGE, FAMILIES, PAPER_INK
 from vdpa_lab.timeline import WINDOWS
@@ -38,7 +38,7 @@ def bars_svg(
     ]
     top = 0
     for window in windows:
-        scale = scale_of([[bar.total(window) for bar in bars]])
+        scale = scale_of(bars, [window])
         name = escape(WINDOWS[window].title)
         parts.append(f"<text x='{LABELS}' y='{top + 16}' font-size='12' font-weight='bold'>{name}</text>")
         top += HEAD
@@ -70,6 +70,12 @@ def _bar(bar: Bar, number: int, window: str, top: int, scale: Scale, describe: D
             f"<path d='M{cut:.1f},{top + BAR + 2} l4,{-BAR - 4} h6 l-4,{BAR + 4} z' "
             "fill='var(--jp-layout-color1, #fff)' stroke='currentColor'/>"
         )
+    if (whisker := whisker_of(bar, window, scale)) is not None:
+        low, high = (LABELS + ns / a_pixel for ns in whisker)
+        ends = "".join(f"M{x:.1f},{top + 4} v{BAR - 8} " for x in (low, high))
+        path = f"{ends}M{low:.1f},{top + BAR / 2} H{high:.1f}"
+        parts.append(f"<path d='{path}' stroke='currentColor' stroke-width='1.2' pointer-events='none'/>")
+        left = max(left, high)
     words = ("→ " if shrink < 1 else "") + duration_words(total) if bar.windows.get(window) is not None else NONE_HERE
     parts.append(f"<text x='{left + 6:.1f}' y='{middle}' font-size='11.5' font-weight='bold'>{words}</text>")
     return "".join(parts)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 
+from vdpa_lab.migration import Run
 from vdpa_lab.plot.style import EDGE, FAMILIES, FONT_SIZE, PAPER_INK, Family, family_of, swatch
 from vdpa_lab.timeline import WINDOWS, Part
 from vdpa_lab.units import MS, SECOND, format_duration
@@ -26,10 +27,11 @@ _LONG = ((31_557_600, "years", 31_557_600), (86_400, "days", 172_800), (3600, "h
 
 
 class Bar(NamedTuple):
-    """One run's bar: per window ns by family, None where the run has no such window."""
+    """One run's bar: per window ns by family, None where the run has no such window; spread: 90 % interval in ns."""
 
     label: str
     windows: Mapping[str, Mapping[str, int] | None]
+    spread: Mapping[str, tuple[float, float]] = {}
 
     def total(self, window: str) -> int:
         return sum((self.windows.get(window) or {}).values())
@@ -42,14 +44,6 @@ class Scale(NamedTuple):
     span: float
 
 
-class HasBreakdown(Protocol):
-    """What a bar is made of: a simulated run, or a trace."""
-
-    windows: Mapping[str, int | None]
-
-    def breakdown(self, window: str) -> tuple[Part, ...]: ...
-
-
 def by_family(parts: Iterable[Part]) -> dict[str, int]:
     """ns of each family, in the order in which families are stacked; families without time are left out."""
     totals = dict.fromkeys(FAMILIES, 0)
@@ -58,12 +52,14 @@ def by_family(parts: Iterable[Part]) -> dict[str, int]:
     return {name: ns for name, ns in totals.items() if ns}
 
 
-def bar_of(run: HasBreakdown, label: str, windows: Iterable[str] = SHOWN_WINDOWS) -> Bar:
-    """The bar of a run."""
+def bar_of(run: Run, label: str, windows: Iterable[str] = SHOWN_WINDOWS) -> Bar:
+    """The bar of a run, with its intervals."""
     lengths = run.windows
+    there = [name for name in windows if lengths.get(name) is not None]
     return Bar(
         label,
-        {name: None if lengths.get(name) is None else by_family(run.breakdown(name)) for name in windows},
+        {name: by_family(run.breakdown(name)) if name in there else None for name in windows},
+        {name: run.interval(name) for name in there},
     )
 
 
@@ -102,7 +98,7 @@ def draw_downtime(
     A bar far longer than the next one of its window ends in a break mark, and its length stands there in
     words. Grey and hatched: time that rests on a constant without mechanism.
     """
-    scale = scale_of([[bar.total(window) for bar in bars] for window in windows])
+    scale = scale_of(bars, windows)
     row, ticks = 0.0, []
     for window in windows:
         draw_head(axes, window, row, ink)
@@ -125,17 +121,19 @@ def wipe(axes: Axes) -> Axes:
     return axes
 
 
-def scale_of(groups: Iterable[Sequence[int]]) -> Scale:
-    """The scale of a group of totals (ns) per window: true up to where bars are cut, above that in steps of equal
-    length that keep the order."""
-    groups = list(groups)
+def scale_of(bars: Sequence[Bar], windows: Sequence[str]) -> Scale:
+    """The scale of these windows: true up to where bars are cut, above that in steps of equal length that keep the
+    order; there is room for intervals, and behind them for words."""
+    groups = [[bar.total(window) for bar in bars] for window in windows]
     totals = [total for group in groups for total in group]
     limit = max(map(clip_at, groups), default=0)
     longest = max((total for total in totals if total <= limit), default=1) or 1
     above = sorted({total for total in totals if total > limit})
     steps = {total: longest * (CLIPPED_LENGTH + CLIPPED_STEP * rank) for rank, total in enumerate(above)}
     drawn = {total: steps.get(total, total) for total in totals if total} or {0: longest}
-    return Scale(drawn, max(drawn.values()) * ROOM)
+    end = max(drawn.values())
+    highs = [bar.spread[name][1] for bar in bars for name in windows if name in bar.spread and bar.total(name) <= limit]
+    return Scale(drawn, max([end, *highs]) + (ROOM - 1) * end)
 
 
 def draw_head(axes: Axes, window: str, row: float, ink: str) -> None:
@@ -165,9 +163,19 @@ def draw_bar(axes: Axes, bar: Bar, window: str, row: float, scale: Scale, ink: s
     text = ("→ " if shrink < 1 else "") + duration_words(total)
     if bar.windows.get(window) is None:
         text = NONE_HERE
+    if (whisker := whisker_of(bar, window, scale)) is not None:
+        axes.plot(whisker, (row, row), color=ink, linewidth=1.2, marker="|", markersize=5)
+        at = max(at, whisker[1])
     axes.text(at + span * 0.008, row, text, color=ink, fontsize=FONT_SIZE, va="center", fontweight="bold")
     if shrink < 1:
         _break_mark(axes, cut, low - 0.08, high + 0.08, span, ink)
+
+
+def whisker_of(bar: Bar, window: str, scale: Scale) -> tuple[float, float] | None:
+    """Where a bar's interval begins and ends; None without one, or where the bar is cut."""
+    low, high = bar.spread.get(window, (0.0, 0.0))
+    total = bar.total(window)
+    return (low, high) if low < high and scale.drawn.get(total, 0) >= total else None
 
 
 def _label_segment(axes, family: Family, share_of_bar, left, right, y, span) -> None:

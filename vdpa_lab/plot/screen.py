@@ -33,7 +33,7 @@ class Panel:
 
     def show(self, canvas: FigureCanvasAgg, bars: Sequence[Bar], ink: str) -> None:
         """Bring the panel's pixels up to date: the whole panel where its axis changes, else the bars that differ."""
-        scale = scale_of([[bar.total(self.window) for bar in bars]])
+        scale = scale_of(bars, [self.window])
         frame = (ink, scale.span, *(bar.label for bar in bars))
         if frame != self.frame:
             self._draw_frame(canvas, bars, scale.span, ink)
@@ -55,7 +55,8 @@ class Panel:
 
     def _content(self, bar: Bar, scale: Scale) -> tuple:
         parts = bar.windows.get(self.window)
-        return (None if parts is None else tuple(parts.items()), scale.drawn.get(bar.total(self.window)))
+        drawn, spread = scale.drawn.get(bar.total(self.window)), bar.spread.get(self.window)
+        return (None if parts is None else tuple(parts.items()), drawn, spread)
 
     def _pixels(self, canvas: FigureCanvasAgg, content: tuple, number: int) -> np.ndarray | None:
         """The pixels of a bar that stands already, but elsewhere: what was "now" a change ago is "previous" now."""

@@ -65,7 +65,8 @@ GUARD_JS = """(function arm(n) {
       if (idle && (box.bottom < 200 || box.top > window.innerHeight - 200)) r.scrollIntoView();
     }, 900);
     // Its parts come one by one, the box that is told among them.
-    new MutationObserver(() => { fix(); tell(); }).observe(r, {childList: true, subtree: true, attributeFilter: ['class']});
+    const both = () => { fix(); tell(); };
+    new MutationObserver(both).observe(r, {childList: true, subtree: true, attributeFilter: ['class']});
   }
 })(0);"""
 

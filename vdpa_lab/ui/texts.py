@@ -7,7 +7,6 @@ from html import escape
 
 from vdpa_lab.library import BASES, bibliography
 from vdpa_lab.migration import Optimization, Run
-from vdpa_lab.migration.uncertainty import interval_ns
 from vdpa_lab.model import Scenario
 from vdpa_lab.plot import FAMILIES, Bar, duration_words, swatch_png
 from vdpa_lab.timeline import WINDOWS
@@ -36,7 +35,7 @@ def heading(scenario: Scenario) -> str:
     device = scenario.device
     facts = (
         f"{format_bytes(scenario.guest.memory)} guest, {device.count} × {device.driver} with "
-        f"{device.queue_pairs} queue pairs, prices of testbed {scenario.testbed}"
+        f"{device.queue_pairs} queue pair{'s' if device.queue_pairs != 1 else ''}, prices of testbed {scenario.testbed}"
     )
     return (
         f"<div class='vdpa-head'><h2>Where the downtime goes: {escape(scenario.name)}</h2>"
@@ -113,7 +112,7 @@ def interval(run: Run, window: str) -> str:
     """Between which lengths a window lies as its prices vary; an interval of no width is not told."""
     if run.windows[window] is None:
         return ""
-    low, high = interval_ns(run.breakdown(window), run.calibration)
+    low, high = run.interval(window)
     words = duration_words(low), duration_words(high)
     return f"90 %: {words[0]} to {words[1]}" if words[0] != words[1] else ""
 
@@ -163,6 +162,8 @@ def legend(bars: list[Bar]) -> str:
         for name, family in FAMILIES.items()
         if name in used
     ]
+    if any(bar.spread for bar in bars):
+        items.append("<li>├─┤ 90 % of the draws of all prices</li>")
     return f"<ul class='vdpa-legend' aria-label='Colours of the figure'>{''.join(items)}</ul>"
 
 
