@@ -416,8 +416,8 @@ def test_the_working_set_is_within_memory():
             "migration.bandwith: no such key; the nearest is migration.max_bandwidth",
         ),
         ("[device]\nlatncy = 1", "device.latncy: no such key; the nearest is link.latency"),
-        ("[link]\nzzz = 1", "link.zzz: no such key; known here: bandwidth, latency"),
-        ('[link]\n"a b\\n" = 1', r"link.'a b\n': no such key; known here: bandwidth, latency"),
+        ("[link]\nzzz = 1", "link.zzz: no such key; known here: bandwidth, latency, guest_traffic"),
+        ('[link]\n"a b\\n" = 1', r"link.'a b\n': no such key; known here: bandwidth, latency, guest_traffic"),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_nearest(text, message):

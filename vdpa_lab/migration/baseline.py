@@ -11,6 +11,7 @@ from functools import lru_cache
 
 from vdpa_lab.migration import vhost
 from vdpa_lab.migration.builder import Thread
+from vdpa_lab.migration.fluid import LINK, Demand
 from vdpa_lab.migration.plan import Plan, Step
 from vdpa_lab.migration.precopy import precopy
 from vdpa_lab.migration.precopy_layout import wire_ns
@@ -118,7 +119,8 @@ def _save(source: Thread, destination: Thread, scenario: Scenario) -> None:
     t.step("last bitmap sync", "migration", ("bitmap.sync_word", _words(scenario)))
     run, one = precopy(scenario), t.fork("save").calling("ram_save_complete")
     one.step("send last pages", "migration", ("ram.send_page", run.left_pages))
-    t.step("last RAM", "link", (WIRE, wire_ns(run.left_bytes, scenario.link.bandwidth)))
+    alone = wire_ns(run.left_bytes, scenario.link.bandwidth)
+    t.step("last RAM", "link", (WIRE, alone), demand=Demand(LINK, run.left_bytes))
     t.join(one)
     t.mark("src-iterable-saved")
     t.calling("vmstate_save")

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 
 from vdpa_lab.machine.iotlb import Clean, Map, SetMap, Unmap
 from vdpa_lab.machine.memory import Run
+from vdpa_lab.migration.fluid import LINK, Demand
 from vdpa_lab.migration.plan import Plan, Step
+from vdpa_lab.migration.precopy_layout import PAGE_WIRE, page_ns
 from vdpa_lab.timeline import Lane
 
 NO_DEVICE = -1
@@ -112,6 +114,15 @@ def more(step: Step, amount: int) -> Step:
     """The same step with `amount` more of its first kind of work."""
     (key, had), *others = step.work
     return step._replace(work=((key, had + amount), *others))
+
+
+def more_last_pages(plan: Plan, pages: int) -> Plan:
+    """With so many more whole pages sent once the VM stands."""
+    (wire,) = plan.select(op="last RAM")
+    sent = more(wire, page_ns(pages, plan.scenario.link.bandwidth))
+    sent = sent._replace(demand=Demand(LINK, wire.demand.size + pages * PAGE_WIRE))
+    plan = plan.alter(plan.select(op="send last pages"), lambda step: more(step, pages))
+    return plan.alter([wire], lambda _: sent)
 
 
 def in_asid(step: Step, asid: int) -> Step:

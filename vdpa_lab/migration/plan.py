@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from vdpa_lab.machine.iotlb import Effect
+from vdpa_lab.migration.fluid import Demand
 from vdpa_lab.model import Scenario
 from vdpa_lab.timeline import Lane
 
@@ -21,7 +22,8 @@ class Step(NamedTuple):
     the steps it waits for. work: pairs of cost key and amount. width: how many firmware commands of its work are in
     flight at once. groups: how many times the caller waits for its commands. effect: what it does to the device's
     address spaces. of: the step whose effect its work is derived from. detail: kernel arguments as printed. mark: the
-    instant that it names.
+    instant that it names. demand: bytes of a rate that it shares with steps that run beside it; its work is then what
+    they take alone.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Step(NamedTuple):
     of: str = ""
     detail: str = ""
     mark: str = ""
+    demand: Demand | None = None
 
 
 PATHS = {

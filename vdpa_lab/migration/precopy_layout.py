@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from vdpa_lab.kernels.bitmap_sync import wire_bytes
 from vdpa_lab.library import priors, read_calibration, testbed_names
+from vdpa_lab.migration.fluid import max_min
 from vdpa_lab.model import Scenario
 from vdpa_lab.paths import data_dir
 from vdpa_lab.units import PAGE_SIZE, SECOND
@@ -52,10 +53,22 @@ def layout(scenario: Scenario) -> Layout:
     return Layout(pages, stop - zeros, stop, max(0, stop - zeros - written), written)
 
 
+def stream_share(scenario: Scenario) -> int | None:
+    """Bytes per second of the link for the stream while the guest runs: max-min fair beside what the guest transmits.
+
+    Full duplex: what the guest receives comes the other way. None: unlimited.
+    """
+    link, traffic = scenario.link, scenario.workload.traffic
+    if link.bandwidth is None or not link.guest_traffic or traffic is None:
+        return link.bandwidth
+    transmitted = scenario.device.count * traffic.tx_pps * traffic.packet
+    return max(1, int(max_min(link.bandwidth, (None, transmitted))[0]))
+
+
 def page_costs(scenario: Scenario) -> tuple[int, int]:
     """ns of a normal and of a zero page: the thread's work, or the wire's where that is slower."""
     known = scenario.testbed in testbed_names() or scenario.testbed.endswith(".csv")
     prices = read_calibration(scenario.testbed) if known else priors()
-    link = scenario.link.bandwidth
+    link = stream_share(scenario)
     normal = max(round(prices["ram.send_page"].value), page_ns(1, link))
     return normal, max(round(prices["ram.zero_page"].value), wire_ns(ZERO_WIRE, link))

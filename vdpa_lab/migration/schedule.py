@@ -1,7 +1,8 @@
 """Prices a plan and puts it in time: every step starts when what it waits for is done and its lane has a slot.
 
 A lane serves steps in the order in which they become ready (plan order at the same instant); a step at the head of the
-queue that wants more slots than are free blocks those behind it. Deterministic, in integer nanoseconds.
+queue that wants more slots than are free blocks those behind it. Steps that demand bytes of a rate of the scenario
+share it evenly while they run side by side. Deterministic, in integer nanoseconds.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from collections.abc import Sequence
 
 from vdpa_lab.library import Calibration
 from vdpa_lab.migration.account import account
+from vdpa_lab.migration.ancestry import Ancestry
+from vdpa_lab.migration.fluid import LINK, Fluid
 from vdpa_lab.migration.plan import Plan, Work
 from vdpa_lab.timeline import Lane, Span, Term, Timeline
 
@@ -54,6 +57,25 @@ def capacity(lane: Lane) -> int:
     return FIRMWARE_SLOTS if lane.kind == "firmware" else 1
 
 
+def sharing(plan: Plan) -> Fluid | None:
+    """The demands of those steps that may run beside another one of the same rate; None when there are none."""
+    bandwidth = plan.scenario.link.bandwidth
+    rates = {LINK: bandwidth} if bandwidth else {}
+    found = {i: s.demand for i, s in enumerate(plan.steps) if s.demand and s.demand.size and s.demand.rate in rates}
+    if len(found) < 2:
+        return None
+    known = Ancestry(plan)
+    shared = {
+        i: demand
+        for i, demand in found.items()
+        if any(
+            other.rate == demand.rate and i != j and not known.precedes(i, j) and not known.precedes(j, i)
+            for j, other in found.items()
+        )
+    }
+    return Fluid(rates, shared) if shared else None
+
+
 def schedule(plan: Plan, terms: Sequence[tuple[Term, ...]]) -> Timeline:
     """The timeline of a priced plan."""
     steps = plan.steps
@@ -64,13 +86,19 @@ def schedule(plan: Plan, terms: Sequence[tuple[Term, ...]]) -> Timeline:
     for i, step in enumerate(steps):
         for name in step.after:
             followers[index[name]].append(i)
+    fluid = sharing(plan)
     starts, because = assign(
         durations,
         waiting,
         followers,
         [step.lane for step in steps],
         [min(step.width, capacity(step.lane)) for step in steps],
+        fluid,
     )
+    if fluid:
+        terms = list(terms)
+        for i, ns in fluid.took.items():
+            durations[i], terms[i] = ns, (Term(terms[i][0].key, ns, ns),)
     spans = tuple(
         Span(step.name, step.op, step.lane, step.device, starts[i], starts[i] + durations[i], terms[i])
         for i, step in enumerate(steps)
@@ -85,10 +113,14 @@ def assign(
     followers: Sequence[Sequence[int]],
     lanes: Sequence[Lane],
     widths: Sequence[int],
+    fluid: Fluid | None = None,
 ) -> tuple[list[int], list[int]]:
-    """Start of each step, and the step that it waited for last (-1: none). Raises ValueError when some never start."""
+    """Start of each step, and the step that it waited for last (-1: none). Raises ValueError when some never start.
+
+    fluid: how long its steps take, instead of `durations`.
+    """
     count = len(durations)
-    starts, because = [-1] * count, [-1] * count
+    starts, ends, because = [-1] * count, [-1] * count, [-1] * count
     free = {lane: capacity(lane) for lane in lanes}
     queues: dict[Lane, list[tuple[int, int]]] = {lane: [] for lane in lanes}  # when ready, place in the plan
     ready = [i for i in range(count) if not waiting[i]]
@@ -104,16 +136,23 @@ def assign(
                 i = heapq.heappop(queue)[1]
                 free[lane] -= widths[i]
                 starts[i] = now
-                if now and (because[i] < 0 or starts[because[i]] + durations[because[i]] < now):
+                if now and (because[i] < 0 or ends[because[i]] < now):
                     because[i] = freed_by[lane]
                 started += 1
-                heapq.heappush(running, (now + durations[i], i))
-        if not running:
+                if fluid and i in fluid.demands:
+                    fluid.begin(now, i)
+                else:
+                    heapq.heappush(running, (now + durations[i], i))
+        carried = fluid.next() if fluid else None
+        if not running and carried is None:
             break
-        now = running[0][0]
+        now = running[0][0] if carried is None else min(carried, running[0][0]) if running else carried
         ready, freed = [], []
+        for i in fluid.ended(now) if fluid else ():
+            heapq.heappush(running, (now, i))
         while running and running[0][0] == now:
             _, i = heapq.heappop(running)
+            ends[i] = now
             free[lanes[i]] += widths[i]
             freed.append(lanes[i])
             freed_by[lanes[i]] = i

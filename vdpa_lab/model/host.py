@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vdpa_lab.model.kinds import duration, rate, word
+from vdpa_lab.model.kinds import duration, flag, rate, word
 from vdpa_lab.model.record import Record, key
 from vdpa_lab.units import SECOND, TIB, US
 
@@ -38,9 +38,13 @@ class Host(Record):
 
 @dataclass(frozen=True, slots=True)
 class Link(Record):
-    """The migration network: bandwidth in bytes per second (None = unlimited), one-way latency in ns."""
+    """The migration network: bandwidth in bytes per second (None = unlimited), one-way latency in ns.
+
+    guest_traffic: what the guest transmits goes out over the same link, and precopy has its fair share of it.
+    """
 
     TABLE: ClassVar[str] = "link"
 
     bandwidth: int | None = key(rate(1, TIB), 100 * 10**9 // 8)
     latency: int = key(duration(0, 10 * SECOND), 50 * US)
+    guest_traffic: bool = key(flag(), False, quiet=True)

@@ -10,10 +10,10 @@ import numpy as np
 from vdpa_lab.kernels.schedule import DONE, NONE, ODD, Network, scratch, windows_of_runs
 from vdpa_lab.library import Calibration, Cost
 from vdpa_lab.migration import Plan
-from vdpa_lab.migration.schedule import capacity, price
+from vdpa_lab.migration.schedule import capacity, price, schedule, sharing
 from vdpa_lab.migration.simulate import SCENARIO_TIME
 from vdpa_lab.sweep.network import Graph, as_it_is, joined
-from vdpa_lab.timeline import WINDOWS, Timeline, intervals
+from vdpa_lab.timeline import WINDOWS, Term, Timeline, intervals, window_ns
 from vdpa_lab.words import InputError
 
 ABSENT = -(1 << 62)  # the length of a window that this plan does not have
@@ -56,6 +56,7 @@ class PricedPlan:
         self._key = np.array([place[key] for each in self.works for key, _ in each], np.int64)
         self._count = np.array([count for each in self.works for _, count in each], np.float64)
         self._most = self._all_rounds()
+        self._fluid = sharing(plan) is not None
         self._none: tuple[bool, ...] | None = None
         self._joined: Network | None = None
         self._plain: Network | None = None
@@ -79,6 +80,8 @@ class PricedPlan:
         states = np.zeros(len(prices), np.uint64)
         if not len(prices):
             return found
+        if self._fluid:
+            return np.array([self._one_by_one(row) for row in prices.tolist()], np.int64)
         none = self.without_time(prices[0])
         if none != self._none:
             self._none, self._joined = none, self.network(joined(self.plan.steps), none)
@@ -93,6 +96,14 @@ class PricedPlan:
         if (states != DONE).any():
             raise ValueError("steps wait for each other in a circle, or for more slots than a lane has")
         return found
+
+    def _one_by_one(self, prices: Sequence[float]) -> list[int]:
+        """The windows under one price list where steps share a rate, which the kernel does not know."""
+        of = dict(zip(self.keys, prices, strict=True))
+        terms = [tuple(Term(key, count, round(count * of[key])) for key, count in each) for each in self.rounds]
+        timeline = schedule(self.plan, terms)
+        lengths = [window_ns(timeline, name) for name in self.names]
+        return [ABSENT if ns is None else ns for ns in lengths]
 
     def under(self, calibrations: Iterable[Calibration]) -> np.ndarray:
         """The same for whole calibrations: int64 [calibrations, windows]."""

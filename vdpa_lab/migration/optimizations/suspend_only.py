@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from vdpa_lab.migration.builder import beside, more
+from vdpa_lab.migration.builder import beside, more_last_pages
 from vdpa_lab.migration.optimization import SIM_PRESETS, Optimization, knob
 from vdpa_lab.migration.plan import Plan
-from vdpa_lab.migration.precopy_layout import page_ns
 from vdpa_lab.model import Scenario
 
 
@@ -54,6 +53,4 @@ class SuspendOnly(Optimization):
             t.step("walk rings", "bql", ("ring.descriptor", 2 * posted))
             walks[end.name] = t.steps
         pages = device.count * posted * self.buffer_pages
-        extra = {"last RAM": page_ns(pages, plan.scenario.link.bandwidth), "send last pages": pages}
-        plan = plan.alter(plan.select(op=set(extra)), lambda step: more(step, extra[step.op]))
-        return plan.insert_all(walks, {})
+        return more_last_pages(plan, pages).insert_all(walks, {})
