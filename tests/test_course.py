@@ -12,8 +12,9 @@ from conftest import CHECKOUT
 import vdpa_lab as vl
 from vdpa_lab import course
 from vdpa_lab.course import lesson_blackouts, lesson_mkeys, own_file, progress_file
+from vdpa_lab.course.catalogue_laws import LAWS
 from vdpa_lab.course.exercise import judge_bytes, judge_function, judge_number, judge_table
-from vdpa_lab.course.judge_laws import LAWS, findings
+from vdpa_lab.course.judge_laws import findings
 from vdpa_lab.course.message import LONGEST, Message, wrong
 from vdpa_lab.course.ring_bench import RingBench, flag_names
 from vdpa_lab.library import bibliography

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from vdpa_lab.course.catalogue_laws import LAWS
 from vdpa_lab.course.exercise import Exercise, Message, Question
-from vdpa_lab.course.judge_laws import LAWS, findings, gain, scenarios
+from vdpa_lab.course.judge_laws import findings, gain, scenarios
 from vdpa_lab.course.message import right, wrong
 from vdpa_lab.course.own_file import FILE, taken
 from vdpa_lab.migration.laws import check
