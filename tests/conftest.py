@@ -8,6 +8,7 @@ import hypothesis
 import pytest
 from browser import CHROMIUM_FLAGS, JupyterLab, LabPage, find_chromium
 
+START = "00_start_here.ipynb"
 CHECKOUT = Path(__file__).resolve().parents[1]
 IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
 
@@ -61,3 +62,12 @@ def lab_page(lab, chromium):
     yield tab
     problems = tab.close()
     assert not problems, "\n".join(problems)
+
+
+@pytest.fixture
+def start(lab_page):
+    """The start notebook, run, with its figure in sight."""
+    lab_page.open(START)
+    lab_page.run_all()
+    lab_page.picture()
+    return lab_page

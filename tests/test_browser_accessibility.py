@@ -3,7 +3,6 @@
 import pytest
 from accessibility import axe
 
-START = "00_start_here.ipynb"
 THEME = "name => window.jupyterapp.commands.execute('apputils:change-theme', {theme: name})"
 TABS = ".vdpa-results .lm-TabBar-tab"
 # Rules that must have had something to look at, or their silence would prove nothing.
@@ -17,14 +16,6 @@ MUST_HAVE_WORK = {
     "select-name",
     "svg-img-alt",
 }
-
-
-@pytest.fixture
-def start(lab_page):
-    lab_page.open(START)
-    lab_page.run_all()
-    lab_page.picture()
-    return lab_page
 
 
 @pytest.mark.browser

@@ -5,10 +5,9 @@ import time
 
 import nbformat
 import pytest
-from conftest import CHECKOUT
+from conftest import CHECKOUT, START
 from nbclient import NotebookClient
 
-START = "00_start_here.ipynb"
 FIGURE_WITHIN_S = 10
 TOGGLE = "Persistent IOTLB"
 ROW = ".vdpa-totals tr[data-window='source_teardown']"
@@ -21,14 +20,6 @@ def test_the_start_notebook_executes_from_top_to_bottom():
     NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
     *_, table = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert "basis" in table.outputs[0]["data"]["text/plain"]
-
-
-@pytest.fixture
-def start(lab_page):
-    lab_page.open(START)
-    lab_page.run_all()
-    lab_page.picture()
-    return lab_page
 
 
 def teardown_row(page):

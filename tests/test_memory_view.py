@@ -2,10 +2,10 @@
 
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import naive_mr
 import pytest
+from pages import Words
 
 from vdpa_lab.machine import memory_region, memory_windows, mlx5, shadow_layout
 from vdpa_lab.machine.iova import identity_memory
@@ -17,16 +17,6 @@ from vdpa_lab.units import GIB, MIB, PAGE_SIZE, SECOND
 
 SCENARIO = find_scenario("sim-256-1d")
 GUESTS = [Guest(memory=16 * MIB), Guest(memory=8 * MIB, vga=True, backing="thp"), Guest(memory=12 * MIB, backing="2M")]
-
-
-class Words(HTMLParser):
-    def __init__(self, html):
-        super().__init__()
-        self.text = ""
-        self.feed(html)
-
-    def handle_data(self, data):
-        self.text += data
 
 
 def entries_of(runs):

@@ -5,7 +5,6 @@ import os
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
-from html.parser import HTMLParser
 from itertools import pairwise
 from xml.etree import ElementTree
 
@@ -13,6 +12,7 @@ import pytest
 from conftest import CHECKOUT
 from hypothesis import given
 from hypothesis import strategies as st
+from pages import Words
 
 from vdpa_lab import traces
 from vdpa_lab.beside import calibrate_runs, fit_text
@@ -45,16 +45,6 @@ def lab():
 def page(lab, number):
     lab.views.tab.selected_index = number
     return lab.views.views[number - 1].page.value
-
-
-class Words(HTMLParser):
-    def __init__(self, html):
-        super().__init__()
-        self.text = ""
-        self.feed(html)
-
-    def handle_data(self, data):
-        self.text += data
 
 
 def svg_of(timeline, start, end):

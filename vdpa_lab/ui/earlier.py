@@ -63,7 +63,7 @@ class Earlier:
             rows.append(
                 (str(number), escape(said), length, texts.difference(ns, now) if path[number] != here else "now")
             )
-        head = ("", "Changed", WINDOWS[WINDOW].title, "against now")
+        head = ("Number", "Changed", WINDOWS[WINDOW].title, "against now")
         self.page.value = view_texts.table(head, rows, "Earlier runs")
 
     def _go(self, change: dict) -> None:

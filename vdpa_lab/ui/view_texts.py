@@ -124,6 +124,6 @@ def worth(found: dict[str, Any]) -> str:
     base = escape(", ".join(found["base"]) or "nothing")
     return (
         f"<p>{escape(format_duration(found['stock_ns']))} → {escape(format_duration(found['all_ns']))}; on throughout: "
-        f"{base}.</p>{table(('Optimisation', 'Share', '', 'Alone', 'Last'), rows, 'Shares of the saving')}"
+        f"{base}.</p>{table(('Optimisation', 'Share', 'of the saving', 'Alone', 'Last'), rows, 'Shares of the saving')}"
         f"<ul class='vdpa-pairs'>{said}</ul>{worth_caveat()}"
     )
