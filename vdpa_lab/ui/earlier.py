@@ -22,6 +22,8 @@ HERE = "the present run"
 def changes(before: Moment, after: Moment) -> Iterator[str]:
     """What was done to come from one state to the next, in words."""
     for field in FIELDS.values():
+        if not (field.given(after.scenario) or field.given(before.scenario)):
+            continue
         if (now := field.text(after.scenario)) != field.text(before.scenario):
             yield f"{field.title} {now}"
     for sign, more, less in (("+", after, before), ("−", before, after)):

@@ -47,6 +47,10 @@ class Field:
             record = getattr(record, name) or absent(scenario)
         return record
 
+    def given(self, scenario: Scenario) -> bool:
+        """Does the scenario say anything of it, or would only an edit bring it in?"""
+        return not self.inner or getattr(getattr(scenario, self.path[0]), self.inner[0]) is not None
+
     def text(self, scenario: Scenario) -> str:
         """The value as it is written."""
         return self.write(getattr(self._record(scenario, self.path[0]), self.attribute))
