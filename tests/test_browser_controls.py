@@ -94,8 +94,8 @@ def test_every_control_once(dashboard):
         for button in page.get_by_role("button", name="Cancel", exact=True).all():
             if button.is_visible() and button.is_enabled():
                 button.click()
-    # What the walk cannot know: that a figure is no recording, and that nothing was kept yet.
-    expected = ("choose one, or upload logs", "no run was kept")
+    # What the walk cannot know: that a figure is no recording, and that no such file or run was kept yet.
+    expected = ("choose one, or upload logs", "no run was kept", "there is no sim-256-1d.toml")
     assert [each for each in told if not any(known in each for known in expected)] == []
     assert len(titles) == 13
     assert {kind: seen.get(kind, 0) for kind, least in LEAST.items() if seen.get(kind, 0) < least} == {}

@@ -8,9 +8,12 @@ from pathlib import Path
 import ipywidgets as widgets
 
 from vdpa_lab.export import FORMATS, export
+from vdpa_lab.migration import default_toggles
+from vdpa_lab.model import read_scenario
 from vdpa_lab.ui import session_file, view_texts
 from vdpa_lab.ui.downloads import MOST_BYTES, download_link
 from vdpa_lab.ui.earlier import Earlier
+from vdpa_lab.ui.history import Moment
 from vdpa_lab.ui.state import LabState
 from vdpa_lab.words import InputError
 
@@ -31,14 +34,19 @@ class Keeping:
         self.name = widgets.Text(value=state.base.name, description="File name", style=wide["style"])
         self.form = widgets.Dropdown(options=list(FORMATS), description="Export as", style=wide["style"])
         self.said = widgets.HTML()
-        presses = {"Save session": self.save, "Open session": self.open, "Export": self.export}
+        presses = {
+            "Save session": self.save,
+            "Open session": self.open,
+            "Export": self.export,
+            "Open scenario": self.open_scenario,
+        }
         self.buttons = {title: widgets.Button(description=title) for title in presses}
         for title, press in presses.items():
             self.buttons[title].on_click(guarded(lambda _, press=press: press()))
         self.notes.observe(guarded(self._take_notes), "value")
         self.given.observe(guarded(self._take_token), "value")
-        save, load, write = self.buttons.values()
-        rows = [widgets.HBox([self.name, save, load]), widgets.HBox([self.form, write])]
+        save, load, write, read = self.buttons.values()
+        rows = [widgets.HBox([self.name, save, load]), widgets.HBox([self.form, write, read])]
         for row in rows:
             row.add_class("vdpa-bar")
         self.earlier = Earlier(state, guarded)
@@ -62,11 +70,23 @@ class Keeping:
         session_file.save_session(path, self.state.moment(), self.state.history.past, self.state.notes)
         self._tell("Saved", path)
 
-    def open(self) -> None:
-        """Read a session from beside the notebook."""
-        path = self._path("session.json")
+    def _there(self, ending: str) -> Path:
+        path = self._path(ending)
         if not path.is_file():
             raise InputError(f"there is no {path.name} in {path.parent}")
+        return path
+
+    def open_scenario(self) -> None:
+        """Take the scenario, and the toggles that it names, of a TOML file beside the notebook."""
+        path = self._there("toml")
+        read = read_scenario(path)
+        on = default_toggles(read) if read.optimizations is None else read.optimizations
+        self.state.put(Moment(read, on, {}))
+        self._tell("Opened", path)
+
+    def open(self) -> None:
+        """Read a session from beside the notebook."""
+        path = self._there("session.json")
         if path.stat().st_size > session_file.MOST_BYTES:
             raise InputError(f"{path.name}: larger than {session_file.MOST_BYTES} bytes; not a session")
         moment, past, notes = session_file.read_session(path.read_text(encoding="utf-8"), path.name)
