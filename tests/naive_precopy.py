@@ -9,7 +9,9 @@ PAGE, HEADER, VECTORS, BUFFER = 4096, 8, 64, 32768
 
 
 class NaiveRam:
-    def __init__(self, pages, zero, chunk_pages, page_ns, zero_ns):
+    def __init__(self, pages, zero, chunk_pages, page_ns, zero_ns, host_pages=1, packet=None):
+        """packet: pages, bytes of its header, are zeros listed in it, bytes of a synchronisation; None: plain."""
+        self.host_pages, self.packet, self.open_packet, self.wire, self.slice_ns = host_pages, packet, [], 0, 0
         self.pages, self.chunk_pages, self.costs = pages, chunk_pages, (page_ns, zero_ns)
         self.zero = set(zero)
         self.to_send = set(range(pages))
@@ -40,18 +42,43 @@ class NaiveRam:
         ahead = sorted(page for page in self.to_send if page >= self.cursor)
         return ahead + sorted(page for page in self.to_send if page < self.cursor)
 
-    def send(self, room, most_ns, last_stage=False):
+    def end_packet(self):
+        self.open_packet = []
+        self.wire += self.packet[1]
+        return self.packet[1]
+
+    def send(self, room, most_ns, last_stage=False, waited=None):
+        """Normal and zero pages, ns, whether the rate stopped it, and whether within a host page."""
         normal = zeros = ns = flushed = 0
         buffered, waiting, vectors, open_buffer = 0, 0, 0, False
-        for number, page in enumerate(self.in_order()):
+        if waited is None:
+            self.slice_ns, self.host_done = 0, 0
+        self.slice_ns += waited or 0
+        order = self.in_order()
+        wraps = [i for i, page in enumerate(order) if page < self.cursor][:1] or [len(order)]
+        for number in range(len(order) + 1):
+            page = order[number] if number < len(order) else None
+            inside = page is not None and (number or waited is not None) and page // self.host_pages == self.host_page
+            inside = bool(inside and self.host_pages > 1 and page >= self.cursor)
+            if number and not inside:  # a host page is done
+                if self.host_done % 64 == 0 and self.slice_ns > most_ns:
+                    return normal, zeros, ns, False, False
+                self.host_done += 1
             if room is not None and flushed > room:
-                return normal, zeros, ns, True
+                return normal, zeros, ns, True, inside
+            if self.packet and number in (wraps[0], len(order)):
+                self.wire += self.packet[3]
+                flushed += self.packet[3] + (self.end_packet() if self.open_packet else 0) + buffered + waiting
+                buffered, waiting, vectors, open_buffer = 0, 0, 0, False
+            if page is None:
+                break
+            self.host_page = page // self.host_pages
             chunk = page // self.chunk_pages
             if not last_stage and chunk in self.uncleared:
                 self.uncleared.discard(chunk)
-                inside = set(range(chunk * self.chunk_pages, (chunk + 1) * self.chunk_pages))
-                self.kernel -= self.fetched & inside
-                self.fetched -= inside
+                cleared = set(range(chunk * self.chunk_pages, (chunk + 1) * self.chunk_pages))
+                self.kernel -= self.fetched & cleared
+                self.fetched -= cleared
                 self.clears += 1
             self.to_send.discard(page)
             self.cursor = page + 1
@@ -59,20 +86,29 @@ class NaiveRam:
             self.times_sent[page] += 1
             vectors += not open_buffer
             open_buffer = True
-            buffered += HEADER
-            if page in self.zero:
+            is_zero = page in self.zero
+            queued = self.packet and (self.packet[2] or not is_zero)
+            before = buffered + waiting
+            if queued:
+                self.open_packet.append(page)
+            else:
+                buffered += HEADER + is_zero
+            if is_zero:
                 zeros += 1
-                buffered += 1
-                ns += self.costs[1]
+                took = self.costs[1]
             else:
                 normal += 1
                 waiting += PAGE
                 vectors += 1
                 open_buffer = False
-                ns += self.costs[0]
-            if vectors >= VECTORS or buffered >= BUFFER:
+                took = self.costs[0]
+            ns += took
+            self.slice_ns += took
+            self.wire += buffered + waiting - before
+            if queued and len(self.open_packet) == self.packet[0]:
+                flushed += buffered + waiting + self.end_packet()
+                buffered, waiting, vectors, open_buffer = 0, 0, 0, False
+            elif buffered >= BUFFER or (vectors >= VECTORS and not self.packet):
                 flushed += buffered + waiting
                 buffered, waiting, vectors, open_buffer = 0, 0, 0, False
-            if number % 64 == 0 and ns > most_ns:
-                return normal, zeros, ns, False
-        return normal, zeros, ns, room is not None and flushed > room
+        return normal, zeros, ns, False, False

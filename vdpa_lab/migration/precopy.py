@@ -9,8 +9,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
-from vdpa_lab.kernels.bitmap_sync import wire_bytes
-from vdpa_lab.migration.precopy_aggregate import AggregateRam, Amounts
+from vdpa_lab.migration.precopy_aggregate import AggregateRam
+from vdpa_lab.migration.precopy_amounts import Amounts
 from vdpa_lab.migration.precopy_exact import ExactRam
 from vdpa_lab.migration.precopy_intervals import IntervalRam
 from vdpa_lab.migration.precopy_layout import layout, page_costs
@@ -71,7 +71,7 @@ class Precopy(NamedTuple):
 
     @property
     def left_bytes(self) -> int:
-        return wire_bytes(self.left_pages - self.left_zero_pages, self.left_zero_pages)
+        return self.iterations[-1].sent_bytes
 
 
 class _Clock:
@@ -138,15 +138,26 @@ class _Clock:
         return new
 
     def iterate(self, room: int | None) -> None:
-        """One ram_save_iterate; then, where windows like this one follow, those at once."""
-        full = None if room is None else room - self.in_window
-        sent = self.ram.send(full, MAX_WAIT)
-        bytes_sent = sent.wire + SECTION
-        self.sent += bytes_sent
-        self.in_window += bytes_sent
-        self.run(max(1, sent.ns))
-        if self.exceeded(room) and self.in_window == bytes_sent and self.now - self.window < WINDOW:
-            self.skip(sent, bytes_sent)
+        """One ram_save_iterate; where windows like one of its own follow, those at once.
+
+        Within a host page ram_save_host_page waits for the next window itself, and decides nothing there.
+        """
+        more, waited = SECTION, None
+        while True:
+            full = None if room is None else room - self.in_window
+            sent = self.ram.send(full, MAX_WAIT, waited=waited)
+            bytes_sent, more = sent.wire + more, 0
+            self.sent += bytes_sent
+            self.in_window += bytes_sent
+            self.run(max(1, sent.ns))
+            if self.exceeded(room) and self.in_window == bytes_sent and self.now - self.window < WINDOW:
+                self.skip(sent, bytes_sent)
+            if not sent.within:
+                return
+            waited = max(0, self.window + WINDOW - self.now)
+            self.run(waited)
+            room, limit, _ = self.settings()
+            self.update_counters(limit)
 
     def skip(self, sent, bytes_sent: int) -> None:
         """Whole windows that are like the one just sent, up to a change of settings or a decision."""

@@ -8,16 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from math import exp
+from math import ceil, exp
 
 from vdpa_lab.kernels.bitmap_sync import CLEAR_SHIFT
-from vdpa_lab.migration.precopy_exact import HOT_PAGES, HOT_WRITES, Sent
-from vdpa_lab.migration.precopy_layout import PAGE_WIRE, ZERO_WIRE, Layout
+from vdpa_lab.migration.precopy_amounts import Amounts
+from vdpa_lab.migration.precopy_exact import HOT_PAGES, HOT_WRITES
+from vdpa_lab.migration.precopy_layout import PLAIN, Layout, Stream
 from vdpa_lab.model import Dirty
 from vdpa_lab.units import SECOND
 
-FLUSHED_TOGETHER = 32  # whole pages, two entries each of the I/O vector's 64 (qemu-file.c MAX_IOV_SIZE)
-BUFFERED_TOGETHER = 32768 // ZERO_WIRE  # pages of zeros in a buffer (IO_BUF_SIZE)
 CHUNK = 1 << CLEAR_SHIFT
 STILL = -1  # the kind of pages that the workload does not write
 
@@ -39,60 +38,11 @@ class _Written:
         return (stop - first) * (1 - exp(-(writes - before) / self.pages))
 
 
-class Amounts:
-    """The send loop where pages of one kind go out together; who they are is for those that inherit."""
-
-    def __init__(self, page_ns: int, zero_ns: int) -> None:
-        self.page_ns, self.zero_ns = page_ns, zero_ns
-
-    dirty_pages: int
-    clear_calls = 0  # not counted here
-
-    def next_pages(self) -> tuple[int, bool]:
-        """How many pages of one kind come next, and are they zero? Called only while there are some."""
-        raise NotImplementedError
-
-    def take(self, pages: int) -> None:
-        """So many of them are sent."""
-        raise NotImplementedError
-
-    def send(self, room: int | None, most_ns: int, last_stage: bool = False) -> Sent:
-        """ram_save_iterate: up to `room` bytes flushed (None: no rate limit) and `most_ns`, or all there is."""
-        normal = zero = ns = wire = flushed = 0
-        exceeded = room is not None and room < 0
-        while self.dirty_pages and not exceeded and ns <= most_ns:
-            count, zeros = self.next_pages()
-            one, cost, together = (
-                (ZERO_WIRE, self.zero_ns, BUFFERED_TOGETHER) if zeros else (PAGE_WIRE, self.page_ns, FLUSHED_TOGETHER)
-            )
-            most = count
-            if cost:
-                most = min(most, (max(0, most_ns - ns) // cost // 64 + 1) * 64 + 1)
-            if room is not None:
-                most = min(most, ((room - flushed) // (one * together) + 1) * together)
-            normal, zero = (normal, zero + most) if zeros else (normal + most, zero)
-            ns, wire, flushed = ns + most * cost, wire + most * one, flushed + most * one
-            exceeded = room is not None and flushed > room
-            self.take(most)
-        return Sent(normal, zero, ns, wire, exceeded)
-
-    def alike(self, sent: Sent) -> int:
-        """How many more windows in which only whole pages went out follow, with nothing else among them."""
-        if sent.zero or not sent.normal or not self.dirty_pages:
-            return 0
-        pages, zeros = self.next_pages()
-        return 0 if zeros else max(0, pages // sent.normal - 1)
-
-    def skip(self, windows: int, sent: Sent) -> None:
-        """So many windows like the one just sent."""
-        self.take(windows * sent.normal)
-
-
 class AggregateRam(Amounts):
     """The guest's RAM with a random or hot writer. The same calls as `precopy_exact.ExactRam`."""
 
-    def __init__(self, layout: Layout, dirty: Dirty | None, page_ns: int, zero_ns: int) -> None:
-        super().__init__(page_ns, zero_ns)
+    def __init__(self, layout: Layout, dirty: Dirty | None, page_ns: int, zero_ns: int, stream: Stream = PLAIN) -> None:
+        super().__init__(page_ns, zero_ns, stream)
         self.layout = layout
         self.rate = dirty.rate if dirty else 0
         self.written = _kinds(layout, dirty)
@@ -125,8 +75,10 @@ class AggregateRam(Amounts):
             fresh *= (each.pages - unsent) / each.pages
             self._at_sync[number] = unsent + fresh
             if new := round(fresh):
-                self._queue.append(_Pages(number, new, zero=False))
+                origin = self.layout.written_first
+                self._queue.append(_Pages(number, new, False, origin + each.first, origin + each.stop))
                 total += new
+        self.end_round()
         self._writes, self._first_pass = 0.0, False
         return total
 
@@ -152,6 +104,20 @@ class AggregateRam(Amounts):
             return min(row.pages, ahead), row.zero
         return row.pages, row.zero
 
+    def host_left(self) -> int:
+        if not self._queue:
+            return 0
+        at = self._queue[0].at
+        return self._dirty(min(-at % self.stream.host_pages, self._queue[0].stop - at))
+
+    def host_size(self) -> int:
+        return max(1, self._dirty(self.stream.host_pages))
+
+    def _dirty(self, pages: int) -> int:
+        """How many of the next so many pages are to be sent."""
+        row = self._queue[0]
+        return min(row.pages, ceil(pages * row.density))
+
     def take(self, pages: int) -> None:
         self._queue[0].pages -= pages
         if not self._queue[0].pages:
@@ -164,11 +130,24 @@ class AggregateRam(Amounts):
 
 @dataclass
 class _Pages:
-    """Dirty pages of one kind (the number of a `_Written`, or STILL) that go out one after the other."""
+    """Dirty pages of one kind (the number of a `_Written`, or STILL) that go out one after the other.
+
+    They lie evenly among the pages [first, stop) of RAM.
+    """
 
     kind: int
     pages: int
     zero: bool
+    first: int
+    stop: int
+
+    def __post_init__(self) -> None:
+        self.density = self.pages / (self.stop - self.first) if self.pages else 0.0
+
+    @property
+    def at(self) -> int:
+        """The page of RAM that comes next."""
+        return self.stop - int(self.pages / self.density)
 
 
 def _first_pass(layout: Layout, written: list[_Written]) -> Iterator[_Pages]:
@@ -178,7 +157,7 @@ def _first_pass(layout: Layout, written: list[_Written]) -> Iterator[_Pages]:
     for kind, start, stop in ((STILL, 0, first), *kinds, (STILL, used, layout.pages)):
         edges = sorted({start, stop, *(at for at in (layout.zero_first, layout.zero_stop) if start < at < stop)})
         for low, high in pairwise(edges):
-            yield _Pages(kind, high - low, zero=layout.zero_first <= low < layout.zero_stop)
+            yield _Pages(kind, high - low, layout.zero_first <= low < layout.zero_stop, low, high)
 
 
 def _kinds(layout: Layout, dirty: Dirty | None) -> list[_Written]:

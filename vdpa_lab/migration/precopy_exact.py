@@ -11,7 +11,7 @@ from vdpa_lab.kernels import bitmap, bitmap_writers
 from vdpa_lab.kernels import precopy as kernels
 from vdpa_lab.kernels.bitmap_sync import CLEAR_SHIFT
 from vdpa_lab.machine.dirty import DirtyBitmap
-from vdpa_lab.migration.precopy_layout import Layout
+from vdpa_lab.migration.precopy_layout import PLAIN, Layout, Stream
 from vdpa_lab.model import Dirty
 from vdpa_lab.units import SECOND
 
@@ -21,13 +21,17 @@ SEED = 1
 
 
 class Sent(NamedTuple):
-    """One call of ram_save_iterate: normal and zero pages, ns it took, bytes flushed, whether the rate stopped it."""
+    """Part of a ram_save_iterate: normal and zero pages, ns it took, bytes flushed, whether the rate stopped it.
+
+    within: it stopped it in a host page that has to be sent whole, so that this ram_save_iterate goes on.
+    """
 
     normal: int
     zero: int
     ns: int
     wire: int
     exceeded: bool
+    within: bool = False
 
 
 class ExactRam:
@@ -39,6 +43,7 @@ class ExactRam:
         dirty: Dirty | None,
         page_ns: int,
         zero_ns: int,
+        stream: Stream = PLAIN,
         *,
         seed: int = SEED,
         clear_shift: int = CLEAR_SHIFT,
@@ -49,8 +54,9 @@ class ExactRam:
         self._zero = np.zeros_like(self._bits.bmap)
         bitmap.mark_range(self._zero, bitmap.NO_SUMMARY, np.uint64(layout.zero_first), np.uint64(layout.zero_stop))
         self._state = np.zeros(kernels.WORDS, np.uint64)
-        costs = (page_ns, zero_ns)
-        self._limits = np.array([layout.pages, self._bits.clear_shift, 0, 0, *costs, 0], np.uint64)
+        self._limits = np.array(
+            [layout.pages, self._bits.clear_shift, 0, 0, page_ns, zero_ns, 0, *stream, 0], np.uint64
+        )
         self._writer = bitmap_writers.new_state(seed)
         self._written = 0.0
 
@@ -98,12 +104,17 @@ class ExactRam:
         else:
             bitmap_writers.write_uniform(pages, self._writer, count)
 
-    def send(self, room: int | None, most_ns: int, last_stage: bool = False) -> Sent:
-        """ram_save_iterate: up to `room` bytes flushed (None: no rate limit) and `most_ns`, or all there is."""
+    def send(self, room: int | None, most_ns: int, last_stage: bool = False, waited: int | None = None) -> Sent:
+        """ram_save_iterate: up to `room` bytes flushed (None: no rate limit) and `most_ns`, or all there is.
+
+        waited: ns since the last call, which ended within a host page; None: a ram_save_iterate of its own.
+        """
         limits, state = self._limits, self._state
         limits[kernels.ROOM] = kernels.NO_LIMIT if room is None else room
         limits[kernels.MOST_NS] = most_ns
         limits[kernels.LAST_STAGE] = last_stage
+        limits[kernels.GOES_ON] = waited is not None
+        state[kernels.SLICE] += np.uint64(waited or 0)
         before = state.copy()
         bits = self._bits
         pages = int(kernels.send(bits.bmap, self._zero, bits.kernel, bits.slots, bits.clear_bmaps[0], limits, state))
@@ -115,6 +126,7 @@ class ExactRam:
             int(more[kernels.ELAPSED]),
             int(more[kernels.WIRE]),
             bool(state[kernels.FULL]),
+            bool(state[kernels.FULL] == kernels.WITHIN),
         )
 
     def alike(self, sent: Sent) -> int:

@@ -62,10 +62,10 @@ class _Filmed(ExactRam):
             self.looks, self.step = self.looks[::2], 2 * self.step
         self.due = self.looks[-1][0] + self.step
 
-    def send(self, room: int | None, most_ns: int, last_stage: bool = False) -> Sent:
+    def send(self, room: int | None, most_ns: int, last_stage: bool = False, waited: int | None = None) -> Sent:
         if last_stage or not self.looks:
             self.look()
-        return super().send(room, most_ns, last_stage)
+        return super().send(room, most_ns, last_stage, waited)
 
 
 def film(scenario: Scenario, columns: int = COLUMNS, rows: int = ROWS) -> Film:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from vdpa_lab.kernels.bitmap_sync import CLEAR_SHIFT
-from vdpa_lab.migration.precopy_aggregate import Amounts
-from vdpa_lab.migration.precopy_layout import Layout
+from vdpa_lab.migration.precopy_amounts import Amounts
+from vdpa_lab.migration.precopy_layout import PLAIN, Layout, Stream
 from vdpa_lab.model import Dirty
 from vdpa_lab.units import SECOND
 
@@ -57,8 +57,8 @@ def size(one: Stretches) -> int:
 class IntervalRam(Amounts):
     """The guest's RAM with a sequential writer or none. The same calls as `precopy_exact.ExactRam`."""
 
-    def __init__(self, layout: Layout, dirty: Dirty | None, page_ns: int, zero_ns: int) -> None:
-        super().__init__(page_ns, zero_ns)
+    def __init__(self, layout: Layout, dirty: Dirty | None, page_ns: int, zero_ns: int, stream: Stream = PLAIN) -> None:
+        super().__init__(page_ns, zero_ns, stream)
         self.layout, self.rate = layout, dirty.rate if dirty else 0
         whole = [(0, layout.pages)]
         self.to_send, self.log, self.fetched = whole, whole, []
@@ -101,6 +101,7 @@ class IntervalRam(Amounts):
         at = bisect_right(self.to_send, self.cursor, key=lambda one: one[1])
         if at == len(self.to_send):
             at, self.cursor = 0, 0
+            self.end_round()
         first, end = max(self.cursor, self.to_send[at][0]), self.to_send[at][1]
         chunk = first // CHUNK
         end = min(end, (chunk + 1) * CHUNK)
@@ -115,6 +116,14 @@ class IntervalRam(Amounts):
             if first < low < end:
                 end = low
         return end - first, False
+
+    def host_left(self) -> int:
+        end = self.cursor + -self.cursor % self.stream.host_pages
+        return size(within(self.to_send, self.cursor, end))
+
+    def host_size(self) -> int:
+        first = self.cursor - self.cursor % self.stream.host_pages
+        return max(1, size(within(self.to_send, first, first + self.stream.host_pages)))
 
     def take(self, pages: int) -> None:
         self.to_send = without(self.to_send, [(self.cursor, self.cursor + pages)])

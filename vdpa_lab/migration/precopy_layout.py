@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import tomllib
 from functools import lru_cache
+from math import ceil
 from typing import NamedTuple
 
-from vdpa_lab.kernels.bitmap_sync import wire_bytes
+from vdpa_lab.kernels.bitmap_sync import HEADER_BYTES, wire_bytes
 from vdpa_lab.library import priors, read_calibration, testbed_names
 from vdpa_lab.migration.fluid import max_min
 from vdpa_lab.model import Scenario
@@ -14,6 +15,12 @@ from vdpa_lab.paths import data_dir
 from vdpa_lab.units import PAGE_SIZE, SECOND
 
 PAGE_WIRE, ZERO_WIRE = wire_bytes(1, 0), wire_bytes(0, 1)
+HOST_PAGES = {"2M": 512, "1G": 1 << 18}  # pages of a host page; a THP is none to QEMU (qemu_ram_pagesize)
+PACKET_PAGES = 512 * 1024 // PAGE_SIZE  # multifd.h MULTIFD_PACKET_SIZE
+PACKET_WIRE = (
+    320 + 8 * PACKET_PAGES
+)  # multifd.c packet_len: MultiFDPacket_t and room for as many offsets, even if unused
+ZEROS_IN_THREADS = (9, 0)  # QEMU: zero-page-detection is multifd by default
 
 
 class Layout(NamedTuple):
@@ -24,6 +31,34 @@ class Layout(NamedTuple):
     zero_stop: int
     written_first: int
     written: int
+
+
+class Stream(NamedTuple):
+    """How pages go out: bytes of a whole and of a zero page in the stream, and what comes on top.
+
+    packet_pages: pages in a packet of multifd, 0 without; zero_queued: pages of zeros are listed in packets too.
+    packet_wire, sync_wire: bytes of a packet's header, and of all channels' synchronisation at the end of a round.
+    host_pages: pages of a host page, which go out together.
+    """
+
+    page_wire: int = PAGE_WIRE
+    zero_wire: int = ZERO_WIRE
+    packet_pages: int = 0
+    packet_wire: int = 0
+    zero_queued: bool = False
+    sync_wire: int = 0
+    host_pages: int = 1
+
+
+PLAIN = Stream()
+
+
+class Costs(NamedTuple):
+    """ns of a normal and of a zero page: the threads' work, or the wire's where that is slower; and the stream."""
+
+    page_ns: int
+    zero_ns: int
+    stream: Stream
 
 
 def wire_ns(size: int, bandwidth: int | None) -> int:
@@ -65,10 +100,23 @@ def stream_share(scenario: Scenario) -> int | None:
     return max(1, int(max_min(link.bandwidth, (None, transmitted))[0]))
 
 
-def page_costs(scenario: Scenario) -> tuple[int, int]:
-    """ns of a normal and of a zero page: the thread's work, or the wire's where that is slower."""
+def stream(scenario: Scenario) -> Stream:
+    """The stream of this scenario's migration. Source: QEMU ram.c, multifd.c (multifd_send_fill_packet)."""
+    host_pages, channels = HOST_PAGES.get(scenario.guest.backing, 1), scenario.migration.multifd_channels
+    if not channels:
+        return Stream(host_pages=host_pages)
+    queued = scenario.source.qemu_version >= ZEROS_IN_THREADS
+    zero, end = 0 if queued else ZERO_WIRE, channels * PACKET_WIRE + HEADER_BYTES  # RAM_SAVE_FLAG_MULTIFD_FLUSH
+    return Stream(PAGE_SIZE, zero, PACKET_PAGES, PACKET_WIRE, queued, end, host_pages)
+
+
+def page_costs(scenario: Scenario) -> Costs:
+    """What pages cost; channels of multifd share the work on whole pages, and on zeros where they look for them."""
     known = scenario.testbed in testbed_names() or scenario.testbed.endswith(".csv")
     prices = read_calibration(scenario.testbed) if known else priors()
-    link = stream_share(scenario)
-    normal = max(round(prices["ram.send_page"].value), page_ns(1, link))
-    return normal, max(round(prices["ram.zero_page"].value), wire_ns(ZERO_WIRE, link))
+    link, how = stream_share(scenario), stream(scenario)
+    threads = max(1, scenario.migration.multifd_channels)
+    packet = how.packet_wire / how.packet_pages if how.packet_pages else 0
+    normal = max(round(prices["ram.send_page"].value / threads), wire_ns(ceil(how.page_wire + packet), link))
+    seekers, zero = (threads, packet) if how.zero_queued else (1, how.zero_wire)
+    return Costs(normal, max(round(prices["ram.zero_page"].value / seekers), wire_ns(ceil(zero), link)), how)

@@ -7,7 +7,7 @@ from enum import Enum
 from itertools import pairwise
 from typing import ClassVar, Final, Literal
 
-from vdpa_lab.model.kinds import duration, flag, optional, rate, records
+from vdpa_lab.model.kinds import duration, flag, optional, rate, records, whole
 from vdpa_lab.model.record import Record, key
 from vdpa_lab.units import MIB, MS, SECOND, TIB
 
@@ -52,7 +52,8 @@ class Migration(Record):
 
     max_bandwidth: bytes per second; None = unlimited. downtime_limit: ns. return_path, auto_converge: the
     capabilities of these names. changes: in order of time. avail_switchover_bandwidth: bytes per second that the
-    decision to stop counts with; None = what the last window had. Raises ScenarioError.
+    decision to stop counts with; None = what the last window had. multifd_channels: the parameter
+    of this name with the capability multifd; 0 = without. Raises ScenarioError.
     """
 
     TABLE: ClassVar[str] = "migration"
@@ -68,6 +69,7 @@ class Migration(Record):
     changes: tuple[Change, ...] = key(records(Change, 1000), (), quiet=True)
     auto_converge: bool = key(flag(), False, quiet=True)
     avail_switchover_bandwidth: int | None = key(optional(_BANDWIDTH), None, quiet=True)
+    multifd_channels: int = key(whole(0, 255), 0, quiet=True)
 
     def _check(self) -> None:
         times = [change.after for change in self.changes]
