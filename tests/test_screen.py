@@ -21,10 +21,12 @@ def talk():
     return simulate(find_scenario("talk"))
 
 
+# A bar that moves takes its hatch along, which begins at the picture's edge where it is drawn afresh.
+PLAIN = [name for name, family in FAMILIES.items() if not family.hatch]
 BARS = st.builds(
     lambda label, parts: Bar(label, dict.fromkeys(SHOWN_WINDOWS[:2], parts)),
     st.just("now"),
-    st.none() | st.dictionaries(st.sampled_from(list(FAMILIES)), st.integers(1, 40 * SECOND), max_size=4),
+    st.none() | st.dictionaries(st.sampled_from(PLAIN), st.integers(1, 40 * SECOND), max_size=4),
 )
 
 
