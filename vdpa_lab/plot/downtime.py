@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 
 from vdpa_lab.migration import Run
-from vdpa_lab.plot.style import EDGE, FAMILIES, FONT_SIZE, PAPER_INK, Family, family_of, swatch
+from vdpa_lab.plot.style import FAMILIES, FONT_SIZE, PAPER_INK, Family, family_of, look, swatch
 from vdpa_lab.timeline import WINDOWS, Part
 from vdpa_lab.units import MS, SECOND, format_duration
 
@@ -148,18 +148,12 @@ def draw_bar(axes: Axes, bar: Bar, window: str, row: float, scale: Scale, ink: s
     shrink = scale.drawn[total] / total if total else 1.0
     low, high = row - BAR_HEIGHT / 2, row + BAR_HEIGHT / 2
     cut = total * shrink - span * 0.035 if shrink < 1 else math.inf
-    alike: dict[str, list[tuple[str, list]]] = {}
     for name, ns in (bar.windows.get(window) or {}).items():
-        end, family = at + ns * shrink, FAMILIES[name]
+        end = at + ns * shrink
         corners = [(at, low), (at, high), (end, high), (end, low)]
-        alike.setdefault(family.hatch, []).append((family.color, corners))
-        _label_segment(axes, family, ns / total, at, min(end, max(at, cut)), row, span)
+        axes.add_collection(PolyCollection([corners], **look(FAMILIES[name])), autolim=False)
+        _label_segment(axes, FAMILIES[name], ns / total, at, min(end, max(at, cut)), row, span)
         at = end
-    # A collection has one hatch and as many colours as there are; fewer of them are quicker to draw.
-    for hatch, boxes in alike.items():
-        colors, shapes = zip(*boxes, strict=True)
-        drawn = PolyCollection(shapes, facecolors=colors, hatch=hatch, edgecolor=EDGE, linewidth=0.5)
-        axes.add_collection(drawn, autolim=False)
     text = ("→ " if shrink < 1 else "") + duration_words(total)
     if bar.windows.get(window) is None:
         text = NONE_HERE

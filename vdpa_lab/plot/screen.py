@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -15,10 +14,9 @@ from matplotlib.transforms import Bbox
 from vdpa_lab.plot.downtime import HEAD, SHOWN_WINDOWS, Bar, Scale, draw_bar, draw_head, dress, scale_of, wipe
 from vdpa_lab.plot.style import INK
 
-WIDTH, HEIGHT = 700, 440  # CSS pixels; bars are whole pixels apart where there are three
+WIDTH, HEIGHT = 700, 420  # CSS pixels
 SCALE = 1.5  # picture pixels per CSS pixel: sharp on dense screens, and still quick
 LEFT, RIGHT, TOP, BOTTOM, GAP = 0.118, 0.995, 0.995, 0.045, 0.05  # shares of the figure
-WHOLE = 1e-6  # of a pixel
 
 
 class Panel:
@@ -38,41 +36,20 @@ class Panel:
         if frame != self.frame:
             self._draw_frame(canvas, bars, scale.span, ink)
             self.frame, self.rows = frame, [None] * len(bars)
-        rows = [self._content(bar, scale) for bar in bars]
-        found = {number: self._pixels(canvas, rows[number], number) for number in range(len(rows))}
         for number, bar in enumerate(bars):
-            if rows[number] == self.rows[number]:
-                continue
-            if found[number] is not None:
-                self._slice(canvas, number)[:] = found[number]
-                continue
-            canvas.restore_region(self._under[number])
-            draw_bar(wipe(self.axes), bar, self.window, HEAD + number, scale, ink)
-            artists = [*self.axes.collections, *self.axes.lines, *self.axes.texts]
-            for artist in sorted(artists, key=lambda each: each.zorder):
-                self.axes.draw_artist(artist)
-        self.rows = rows
+            shown = self._content(bar, scale)
+            if shown != self.rows[number]:
+                canvas.restore_region(self._under[number])
+                draw_bar(wipe(self.axes), bar, self.window, HEAD + number, scale, ink)
+                artists = [*self.axes.collections, *self.axes.lines, *self.axes.texts]
+                for artist in sorted(artists, key=lambda each: each.zorder):
+                    self.axes.draw_artist(artist)
+                self.rows[number] = shown
 
     def _content(self, bar: Bar, scale: Scale) -> tuple:
         parts = bar.windows.get(self.window)
         drawn, spread = scale.drawn.get(bar.total(self.window)), bar.spread.get(self.window)
         return (None if parts is None else tuple(parts.items()), drawn, spread)
-
-    def _pixels(self, canvas: FigureCanvasAgg, content: tuple, number: int) -> np.ndarray | None:
-        """The pixels of a bar that stands already, but elsewhere: what was "now" a change ago is "previous" now."""
-        if content not in self.rows or self.rows[number] == content:
-            return None
-        other = self.rows.index(content)
-        apart = self.axes.transData.transform([(0, other), (0, number)])[:, 1]
-        # Only whole pixels: between them every edge would be another one.
-        if abs((offset := apart[0] - apart[1]) - round(offset)) > WHOLE:
-            return None
-        return self._slice(canvas, other).copy()
-
-    def _slice(self, canvas: FigureCanvasAgg, number: int) -> np.ndarray:
-        pixels = np.asarray(canvas.buffer_rgba())
-        (left, low), (right, high) = self._box(self.axes.figure, HEAD + number).get_points().astype(int)
-        return pixels[len(pixels) - high : len(pixels) - low, left:right]
 
     def _draw_frame(self, canvas: FigureCanvasAgg, bars: Sequence[Bar], span: float, ink: str) -> None:
         figure = self.axes.figure
@@ -92,7 +69,7 @@ class Panel:
             top, bottom, left = place.y1 * figure.bbox.height, (place.y0 - GAP) * figure.bbox.height, 0.0
         else:
             (left, top), (_, bottom) = self.axes.transData.transform([(0, row - 0.49), (0, row + 0.49)])
-            left += 1  # the tick of the axis is none of the bar's
+            left -= 1  # a bar's edge straddles the axis
         return Bbox([[round(left), round(max(bottom, 0))], [round(width), round(top)]])
 
 

@@ -55,6 +55,7 @@ GUARD_JS = """(function arm(n) {
       });
     };
     tell();
+    setInterval(tell, 1000);  // the box may take its own, empty value after it was told
     new MutationObserver(tell).observe(document.body, {attributeFilter: ['data-jp-theme-light']});
     let idle = true;
     const stop = () => { idle = false; };
