@@ -119,6 +119,10 @@ class JupyterLab:
         for kernel in json.loads(self._ask("GET", "/api/kernels")):
             self._ask("DELETE", f"/api/kernels/{kernel['id']}")
 
+    def forget_settings(self) -> None:
+        """Forget what a page chose, its theme above all: the next page would open with it."""
+        shutil.rmtree(self.root / "settings", ignore_errors=True)
+
     def _ask(self, method, path):
         headers = {"Authorization": f"token {TOKEN}"}
         request = urllib.request.Request(self.url + path, method=method, headers=headers)
@@ -201,6 +205,7 @@ class LabPage:
             self.problems.append("server log: " + written[written.index("Traceback") :][:3000])
         self.page.context.close()
         self.lab.stop_kernels()
+        self.lab.forget_settings()
         return self.problems
 
     def _call(self, script, seconds):
