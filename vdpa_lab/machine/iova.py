@@ -75,3 +75,8 @@ def shadow_layout(guest: Guest, device: VdpaDevice) -> tuple[ShadowLayout, tuple
     rings = ring_areas(device, data_shadowed=True)
     start = rings.end if device.cvq else rings.buffers[0].iova
     return rings, packed_memory(guest, start)
+
+
+def steady_memory(guest: Guest, device: VdpaDevice) -> tuple[Run, ...]:
+    """Guest memory as a device has it mapped while nothing migrates."""
+    return shadow_layout(guest, device)[1] if device.svq == "on" else identity_memory(guest)

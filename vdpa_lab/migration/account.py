@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vdpa_lab.machine.iotlb import Clean, Effect, Map, SetMap, Unmap, replay
+from vdpa_lab.machine.iova import steady_memory
 from vdpa_lab.machine.memory import Run
 from vdpa_lab.migration.plan import Plan, Step, Work
+from vdpa_lab.migration.vhost import RAM_ASID
 from vdpa_lab.units import GIB, MIB, PAGE_SIZE
 
 SUPERPAGES = (GIB, 2 * MIB, PAGE_SIZE)  # sizes of x86 IOMMU page-table leaves
@@ -148,8 +150,12 @@ def _rebuilds(plan: Plan, effects: dict[int, Effect]) -> dict[str, object]:
 
 
 def _steady_state(plan: Plan) -> tuple[Effect, ...]:
-    """What the source had mapped before the migration: exactly what the plan unmaps without having mapped it."""
+    """What the source had mapped before the migration: what the plan unmaps without having mapped it.
+
+    Guest memory that no message touches stays as it was: the plan of a cancelled migration may leave it alone.
+    """
     mapped: set[tuple[int, int]] = set()
+    told: set[tuple[int, int]] = set()
     found: dict[int, dict[int, Run]] = {}
     first = next((step.device for step in plan.steps if step.lane.side == "source" and step.effect), 0)
     for step in plan.steps:
@@ -157,12 +163,16 @@ def _steady_state(plan: Plan) -> tuple[Effect, ...]:
             continue
         asid, runs = step.effect.asid, step.effect.runs
         for run in runs:
+            told.add((asid, run.iova))
             if isinstance(step.effect, Map):
                 mapped.add((asid, run.iova))
             elif (asid, run.iova) in mapped:
                 mapped.discard((asid, run.iova))
             else:
                 found.setdefault(asid, {})[run.iova] = run.populated(_source_history(plan))
+    for run in steady_memory(plan.scenario.guest, plan.scenario.device):
+        if (RAM_ASID, run.iova) not in told:
+            found.setdefault(RAM_ASID, {})[run.iova] = run.populated(_source_history(plan))
     state: list[Effect] = []
     for asid in sorted(found):
         state += [Map(asid, tuple(found[asid].values())), SetMap(asid)]

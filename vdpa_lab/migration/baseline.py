@@ -11,6 +11,7 @@ from functools import lru_cache
 
 from vdpa_lab.migration import vhost
 from vdpa_lab.migration.builder import Thread
+from vdpa_lab.migration.cancel import cancelled, end_shadowing
 from vdpa_lab.migration.fluid import LINK, Demand
 from vdpa_lab.migration.plan import Plan, Step
 from vdpa_lab.migration.precopy import precopy
@@ -34,6 +35,8 @@ def baseline(scenario: Scenario) -> Plan:
     if scenario.device.svq == "auto":
         _switch(source, scenario)
     _precopy(source, destination, scenario)
+    if scenario.device.svq == "auto" and cancelled(scenario):
+        end_shadowing(source, scenario, plan_devices(scenario, reverse=True))
     _stop(source, scenario)
     _save(source, destination, scenario)
     _start(source, destination, scenario)

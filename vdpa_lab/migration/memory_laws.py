@@ -105,8 +105,9 @@ def _change(entries: Entries, step: Step) -> None:
 
 
 def _there_before(plan: Plan, numbers: list[int]) -> Iterator[tuple[tuple[int, int], tuple[Run, Step]]]:
-    """What a source device had mapped before the migration: all that it unmaps without having mapped it."""
+    """What a source device had mapped before: all that it unmaps without having mapped it, and untouched memory."""
     guest, device, mapped = plan.scenario.guest, plan.scenario.device, set()
+    told: set[tuple[int, int]] = set()
     shadowed = device.svq == "on"
     rings, memory = shadow_layout(guest, device) if shadowed else (ring_areas(device, False), identity_memory(guest))
     usual = {*memory, *rings.cvq, *rings.buffers, *(area for pair in rings.data for area in pair)}
@@ -115,6 +116,7 @@ def _there_before(plan: Plan, numbers: list[int]) -> Iterator[tuple[tuple[int, i
             keys = {(step.effect.asid, run.iova): run for run in step.effect.runs}
             if isinstance(step.effect, Map):
                 mapped |= set(keys)
+                told |= set(keys)
                 continue
             for key, run in keys.items():
                 if key not in mapped and run not in usual:
@@ -122,12 +124,16 @@ def _there_before(plan: Plan, numbers: list[int]) -> Iterator[tuple[tuple[int, i
                 if key not in mapped:
                     yield key, (run, step)
             mapped -= set(keys)
+            told |= set(keys)
+    for run in memory:
+        if (RAM_ASID, run.iova) not in told:
+            yield (RAM_ASID, run.iova), (run, plan.steps[numbers[0]])
 
 
 def _complete(plan: Plan, side: str, step: Step, seen: Entries) -> None:
     guest, device = plan.scenario.guest, plan.scenario.device
     rings, packed = shadow_layout(guest, device)
-    if side == "destination" and device.svq != "on":
+    if (side == "destination" or step.path == "back") and device.svq != "on":
         rings = ring_areas(device, data_shadowed=False)
     spaces: dict[int, set[Run]] = {RAM_ASID: set()}
     for (asid, _), (run, _) in seen.items():

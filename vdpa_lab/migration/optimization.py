@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from vdpa_lab.library import shipped
 from vdpa_lab.migration.baseline import baseline
+from vdpa_lab.migration.cancel import without_switchover
 from vdpa_lab.migration.laws import check_writes
 from vdpa_lab.migration.plan import Plan
 from vdpa_lab.model import Scenario
@@ -177,7 +178,7 @@ def plan(
     made = _rewritten(prepared(scenario, turned), tuple(turned))
     made = replace(made, turned=tuple(sorted(moved))) if moved else made
     check_writes(made)
-    return made
+    return without_switchover(made)
 
 
 def prepared(scenario: Scenario, optimizations: Iterable[Optimization]) -> Scenario:

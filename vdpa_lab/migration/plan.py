@@ -48,6 +48,7 @@ PATHS = {
     "load-setup": "destination, on the setup section of the stream",
     "switch": "switch to shadow virtqueues (vhost_vdpa_net_log_global_enable)",
     "precopy": "migration thread, and loading on the destination",
+    "back": "source, when the migration is cancelled: shadowing ends (vhost_vdpa_net_log_global_enable)",
     "stop": "source, after the VM was stopped (vhost_net_stop)",
     "save": "source, last RAM and device state",
     "load": "destination, last RAM and device state",

@@ -56,6 +56,7 @@ class Precopy(NamedTuple):
     left_pages: sent with the VM stopped, of which left_zero_pages are zeros; transferred_bytes has them. converged
     False: the downtime limit was never met, and the rest is sent with the VM stopped all the same. throttle: share of
     time that auto-converge took from the vCPUs in the end. clear_calls: of KVM_CLEAR_DIRTY_LOG (exact only).
+    cancelled: it ended with migrate-cancel; left_pages were never sent then.
     """
 
     total_ns: int
@@ -68,6 +69,7 @@ class Precopy(NamedTuple):
     points: tuple[Point, ...]
     throttle: float = 0.0
     clear_calls: int = 0
+    cancelled: bool = False
 
     @property
     def left_bytes(self) -> int:
@@ -86,10 +88,11 @@ class _Clock:
 
     def settings(self) -> tuple[int | None, int, int | None]:
         """Bytes a window may have, the downtime limit, and the ns until they change."""
-        bandwidth, limit, until = self.migration.max_bandwidth, self.migration.downtime_limit, None
+        bandwidth, limit = self.migration.max_bandwidth, self.migration.downtime_limit
+        until = None if self.migration.cancel_after is None else self.migration.cancel_after - self.now
         for change in self.migration.changes:
             if change.after > self.now:
-                until = change.after - self.now
+                until = change.after - self.now if until is None else min(until, change.after - self.now)
                 break
             bandwidth = bandwidth if change.max_bandwidth is UNSET else change.max_bandwidth
             limit = limit if change.downtime_limit is None else change.downtime_limit
@@ -199,6 +202,12 @@ def play(scenario: Scenario, ram: Amounts | ExactRam) -> Precopy:
     start, remaining, sent_before, syncs, best, stalled = 0, ram.dirty_pages * PAGE_SIZE, 0, 0, None, 0
     while True:
         room, limit, until = clock.settings()
+        if clock.migration.cancel_after is not None and until <= 0:
+            iterations.append(Iteration(start, remaining, clock.sent - sent_before, 0))
+            return Precopy(
+                clock.now, tuple(iterations), clock.sent, False, ram.dirty_pages, 0, syncs, tuple(clock.points),
+                clock.throttle, ram.clear_calls, cancelled=True,
+            )  # fmt: skip
         if not clock.exceeded(room):
             pending = ram.dirty_pages * PAGE_SIZE
             due = clock.throttle and clock.now - clock.last_sync >= THROTTLE_SYNC

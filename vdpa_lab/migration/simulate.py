@@ -9,6 +9,7 @@ from functools import cached_property
 
 from vdpa_lab.library import BASES, Calibration, Cost, read_calibration
 from vdpa_lab.migration.baseline import WIRE
+from vdpa_lab.migration.cancel import cancelled
 from vdpa_lab.migration.optimization import plan as plan_of
 from vdpa_lab.migration.plan import Plan
 from vdpa_lab.migration.precopy import precopy
@@ -17,6 +18,7 @@ from vdpa_lab.migration.uncertainty import interval_ns
 from vdpa_lab.model import Scenario
 from vdpa_lab.timeline import WINDOWS, Part, Timeline, breakdown, intervals, window_ns
 from vdpa_lab.timeline.breakdown import WAITING
+from vdpa_lab.words import InputError
 
 SCENARIO_TIME = Cost(WIRE, 1.0, 1.0, 1.0, "ns", "derived", "scenario", "", "follows from the scenario's own rates")
 
@@ -59,10 +61,10 @@ class Run:
         return {}
 
     def outages(self) -> list[dict[str, int]]:
-        """Network outage of each device: blackout 1 is the SVQ switch, blackout 2 from stop to start."""
+        """Network outage of each device: blackout 1 is the SVQ switch, 2 from stop to start, 3 after a cancellation."""
         return [
             {"device": each.device, "blackout": blackout, "start_ns": each.start_ns, "ns": each.ns}
-            for blackout, name in ((1, "svq_switch"), (2, "network_outage"))
+            for blackout, name in ((1, "svq_switch"), (2, "network_outage"), (3, "third_blackout"))
             for each in intervals(self.timeline, WINDOWS[name])
         ]
 
@@ -96,7 +98,12 @@ class Run:
         return {basis: ns / whole if whole else 0.0 for basis, ns in totals.items()}
 
     def traffic(self):
-        """What packets and applications see of it (`vdpa_lab.migration.traffic.traffic`)."""
+        """What packets and applications see of it (`vdpa_lab.migration.traffic.traffic`).
+
+        Raises InputError when the migration is cancelled.
+        """
+        if cancelled(self.scenario):
+            raise InputError("migration.cancel_after: what packets see of a cancelled migration is not modelled")
         from vdpa_lab.migration.traffic import traffic  # it simulates on top of a run
 
         return traffic(self, self.scenario.workload.traffic)
@@ -144,8 +151,9 @@ class Run:
                 "syncs": run.syncs,
                 "left_pages": run.left_pages,
                 "throttle": run.throttle,
+                "cancelled": run.cancelled,
             },
-            "traffic": self.traffic().json(),
+            "traffic": None if run.cancelled else self.traffic().json(),
             "counts": {window: self.counts(window) for window in WINDOWS},
             "sources": [
                 {

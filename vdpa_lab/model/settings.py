@@ -52,8 +52,9 @@ class Migration(Record):
 
     max_bandwidth: bytes per second; None = unlimited. downtime_limit: ns. return_path, auto_converge: the
     capabilities of these names. changes: in order of time. avail_switchover_bandwidth: bytes per second that the
-    decision to stop counts with; None = what the last window had. multifd_channels: the parameter
-    of this name with the capability multifd; 0 = without. Raises ScenarioError.
+    decision to stop counts with; None = what the last window had. cancel_after: ns of
+    precopy after which migrate-cancel comes; None = never, and so it is once precopy is over. multifd_channels: the
+    parameter of this name with the capability multifd; 0 = without. Raises ScenarioError.
     """
 
     TABLE: ClassVar[str] = "migration"
@@ -69,6 +70,7 @@ class Migration(Record):
     changes: tuple[Change, ...] = key(records(Change, 1000), (), quiet=True)
     auto_converge: bool = key(flag(), False, quiet=True)
     avail_switchover_bandwidth: int | None = key(optional(_BANDWIDTH), None, quiet=True)
+    cancel_after: int | None = key(optional(duration(0, _DAY)), None, quiet=True)
     multifd_channels: int = key(whole(0, 255), 0, quiet=True)
 
     def _check(self) -> None:

@@ -18,6 +18,7 @@ class Window(NamedTuple):
     meaning: str
 
 
+_BACK = ("svq-back-begin:{d}", "svq-back-end:{d}")
 _SVQ = ("svq-switch-begin:{d}", "svq-switch-end:{d}")
 WINDOWS = {
     window.name: window
@@ -80,6 +81,14 @@ WINDOWS = {
             "max",
             "the longest of any one device, from its suspension on the source to its last data VRING_ENABLE on the "
             "destination",
+        ),
+        Window(
+            "third_blackout",
+            "End of shadowing (blackout 3)",
+            *_BACK,
+            "max",
+            "only of a cancelled migration: the longest of any one device, from its suspension to the last data "
+            "VRING_ENABLE of the switch back to passthrough; the VM runs",
         ),
     )
 }

@@ -35,13 +35,15 @@ class CvqAsid(Optimization):
         if plan.scenario.device.svq == "on" or plan.select(op="SET_GROUP_ASID", caller="vhost_vdpa_net_cvq_start"):
             return plan  # in SVQ mode all rings share ASID 0
         first_stop = "stop" if plan.scenario.device.svq == "off" else "switch"
-        for path, callers in {first_stop: STOP, "start": START}.items():
+        for path, callers in {first_stop: STOP, "back": START, "start": START}.items():
             messages = [s for s in plan.select(path=path, caller=callers) if s.op.startswith("IOTLB")]
             touched = messages + [step for step in rebuilds(plan, messages) if step.effect]
             plan = plan.alter(touched, lambda step: in_asid(step, CVQ_ASID))
         before = {}
-        for device in plan.devices("destination", "start"):
-            for step in plan.select(path="start", device=device, caller="vhost_vdpa_net_cvq_start")[:1]:
+        for path, device in (
+            (path, device) for path in ("back", "start") for device in range(plan.scenario.device.count)
+        ):
+            for step in plan.select(path=path, device=device, caller="vhost_vdpa_net_cvq_start")[:1]:
                 t = beside(plan, step, self.name)
                 t.ioctl("GET_VRING_GROUP", f"arg={plan.scenario.device.data_vqs:#x}")
                 t.ioctl("SET_GROUP_ASID", f"arg={CVQ_ASID << 32 | CVQ_GROUP:#x}")

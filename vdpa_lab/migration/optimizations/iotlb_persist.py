@@ -34,7 +34,9 @@ class IotlbPersist(Optimization):
         names = {step.name for step in cleans}
         plan = plan.drop(s for s in plan.steps if s.of in names or (names and s.op == "CREATE_PA_MKEY"))
         plan = plan.alter(cleans, lambda step: step._replace(effect=None))
-        again = [s for s in plan.steps if s.op == "set_map" and s.path == "switch" and "svq-desc-asid" in s.name]
+        again = [
+            s for s in plan.steps if s.op == "set_map" and s.path in ("switch", "back") and "svq-desc-asid" in s.name
+        ]
         again += [s for s in plan.steps if s.of in {step.name for step in again}]
         plan = plan.drop(again)
         plan = keep_early_map(plan)

@@ -45,7 +45,7 @@ class PrecreatedVqs(Optimization):
         }
         before = {}
         torn = plan.select(op="DESTROY_VQ")[0].work[0][1]
-        for step in plan.select(path={"switch", "start"}, op="CREATE_VQ", caller="vhost_vdpa_dev_start"):
+        for step in plan.select(path={"switch", "back", "start"}, op="CREATE_VQ", caller="vhost_vdpa_dev_start"):
             t = beside(plan, step, self.name)
             t.firmware("MODIFY_VQ" if fits else "DESTROY_VQ", 2 * plan.scenario.device.pairs_in_use if fits else torn)
             before[step.name] = t.steps

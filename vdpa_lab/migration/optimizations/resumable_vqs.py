@@ -27,8 +27,8 @@ class ResumableVqs(Optimization):
     adds: ClassVar = ("mlx5.*",)
 
     def rewrite(self, plan: Plan) -> Plan:
-        for device in plan.devices("source", "switch"):
-            mine = plan.select(side="source", path="switch", device=device)
+        for path, device in [(name, d) for name in ("switch", "back") for d in plan.devices("source", name)]:
+            mine = plan.select(side="source", path=path, device=device)
             if any(step.op == "RESUME" for step in mine):
                 continue
             reset = [s for s in mine if s.caller == "vhost_vdpa_reset_status" and s.op != "GET_STATUS"]

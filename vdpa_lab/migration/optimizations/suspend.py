@@ -30,7 +30,7 @@ class Suspend(Optimization):
 
     def rewrite(self, plan: Plan) -> Plan:
         before, moves, drops = {}, {}, []
-        for path in ("switch", "stop"):
+        for path in ("switch", "back", "stop"):
             for device in plan.devices("source", path):
                 mine = plan.select(side="source", path=path, device=device)
                 first = [step for step in mine if step.caller == "vhost_vdpa_suspend"]

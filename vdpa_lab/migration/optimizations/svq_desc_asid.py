@@ -11,6 +11,7 @@ from vdpa_lab.migration.optimization import Optimization
 from vdpa_lab.migration.plan import Plan
 from vdpa_lab.migration.vhost import CVQ_ASID, RAM_ASID
 
+UNMAPS = {"vhost_vdpa_svq_unmap_rings", "vhost_vdpa_cvq_unmap_rings", "vhost_vdpa_net_cvq_stop"}
 LISTENER = {"vhost_vdpa_listener_region_add", "vhost_vdpa_listener_region_del"}
 
 
@@ -33,20 +34,20 @@ class SvqDescAsid(Optimization):
         if plan.scenario.device.svq != "auto" or plan.select(op="SET_GROUP_ASID", path="switch"):
             return plan
         identity: dict[int, list] = {}
-        for device in plan.devices("source", "switch"):
-            mine = plan.select(side="source", path="switch", device=device)
+        for path, device in [(name, d) for name in ("switch", "back") for d in plan.devices("source", name)]:
+            mine = plan.select(side="source", path=path, device=device)
             listener = [step for step in mine if step.caller in LISTENER]
-            identity[device] = [step.effect.runs for step in listener if isinstance(step.effect, Unmap)]
+            if path == "switch":
+                identity[device] = [step.effect.runs for step in listener if isinstance(step.effect, Unmap)]
             maps = [step for step in listener if step.caller == "vhost_vdpa_listener_region_add"]
             t = beside(plan, maps[0], self.name)
-            for op in ("GET_VRING_DESC_GROUP", "SET_GROUP_ASID"):
+            for op in ("GET_VRING_DESC_GROUP", "SET_GROUP_ASID") if path == "switch" else ():
                 t.ioctl(op, f"arg={CVQ_ASID << 32 | 2 if op == 'SET_GROUP_ASID' else 0:#x}")
             t.set_map(RAM_ASID)  # the reset dropped the device's map though vhost keeps its entries
             plan = plan.insert(t.steps, before=maps[0]).drop(listener)
-        ours = [
-            s for s in plan.select(side="source", path={"switch", "stop"}) if isinstance(s.effect, (Map, Unmap, SetMap))
-        ]
-        rings = [s for s in ours if s.caller not in LISTENER]
+        ours = plan.select(side="source", path={"switch", "back", "stop"})
+        ours = [s for s in ours if isinstance(s.effect, (Map, Unmap, SetMap))]
+        rings = [s for s in ours if s.caller not in LISTENER and (s.path != "back" or s.caller in UNMAPS)]
         plan = plan.alter(rings, lambda step: in_asid(step, CVQ_ASID))
         stops = [s for s in ours if s.path == "stop" and s.caller in LISTENER and isinstance(s.effect, Unmap)]
         runs = {

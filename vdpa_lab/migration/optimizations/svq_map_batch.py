@@ -34,7 +34,7 @@ class SvqMapBatch(Optimization):
         groups: dict[tuple, list[Step]] = {}
         rings: dict[tuple[str, int], int] = {}
         for step in plan.select(op={"IOTLB_UPDATE", "IOTLB_INVALIDATE"}, caller=RINGS | CVQ_MAPS | UNMAPS):
-            if step.path == "stop":
+            if step.path == "stop" or (step.path == "back" and step.caller in UNMAPS):
                 key = ("stop",)
             elif step.caller in RINGS:
                 rings[step.path, step.device] = count = rings.get((step.path, step.device), 0) + 1
@@ -48,8 +48,8 @@ class SvqMapBatch(Optimization):
     def _after_reset(self, plan: Plan) -> Plan:
         """At the stop the batch comes after the reset, as the posted trace shows."""
         moves = {}
-        for device in plan.devices("source", "stop"):
-            mine = plan.select(side="source", path="stop", device=device)
+        for path, device in [(name, d) for name in ("back", "stop") for d in plan.devices("source", name)]:
+            mine = plan.select(side="source", path=path, device=device)
             reset = next(s for s in mine if s.caller == "vhost_vdpa_reset_status")
             anchor = next((s for s in mine if s.of == reset.name), reset)
             moves[anchor.name] = [s for s in mine if s.caller in UNMAPS and s.op != "SET_CONFIG_CALL"]
