@@ -55,7 +55,8 @@ class Precopy(NamedTuple):
 
     left_pages: sent with the VM stopped, of which left_zero_pages are zeros; transferred_bytes has them. converged
     False: the downtime limit was never met, and the rest is sent with the VM stopped all the same. throttle: share of
-    time that auto-converge took from the vCPUs in the end. clear_calls: of KVM_CLEAR_DIRTY_LOG (exact only).
+    time that auto-converge took from the vCPUs in the end. clear_calls: of KVM_CLEAR_DIRTY_LOG, ring_exits:
+    KVM_EXIT_DIRTY_RING_FULL (both exact only).
     cancelled: it ended with migrate-cancel; left_pages were never sent then.
     """
 
@@ -70,6 +71,7 @@ class Precopy(NamedTuple):
     throttle: float = 0.0
     clear_calls: int = 0
     cancelled: bool = False
+    ring_exits: int = 0
 
     @property
     def left_bytes(self) -> int:
@@ -206,7 +208,7 @@ def play(scenario: Scenario, ram: Amounts | ExactRam) -> Precopy:
             iterations.append(Iteration(start, remaining, clock.sent - sent_before, 0))
             return Precopy(
                 clock.now, tuple(iterations), clock.sent, False, ram.dirty_pages, 0, syncs, tuple(clock.points),
-                clock.throttle, ram.clear_calls, cancelled=True,
+                clock.throttle, ram.clear_calls, True, ram.ring_exits,
             )  # fmt: skip
         if not clock.exceeded(room):
             pending = ram.dirty_pages * PAGE_SIZE
@@ -235,5 +237,5 @@ def play(scenario: Scenario, ram: Amounts | ExactRam) -> Precopy:
     iterations.append(Iteration(total, left * PAGE_SIZE, final.wire, 0))
     return Precopy(
         total, tuple(iterations), clock.sent + final.wire, converged, left, final.zero, syncs + 1, tuple(clock.points),
-        clock.throttle, ram.clear_calls,
+        clock.throttle, ram.clear_calls, ring_exits=ram.ring_exits,
     )  # fmt: skip

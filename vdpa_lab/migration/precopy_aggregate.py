@@ -84,6 +84,8 @@ class AggregateRam(Amounts):
 
     def _fresh(self, number: int, each: _Written, writes: float) -> float:
         """Distinct pages written since the last sync and after their chunk was cleared."""
+        if self.layout.ring:  # protected anew at each sync
+            return each.touched(each.first, each.stop, 0.0, writes)
         origin = self.layout.written_first
         chunks = [
             (max(each.first, chunk * CHUNK - origin), min(each.stop, (chunk + 1) * CHUNK - origin), before)

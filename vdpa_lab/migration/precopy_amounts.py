@@ -17,7 +17,7 @@ class Amounts:
         self._queued = self._unsent = self._slice = 0
 
     dirty_pages: int
-    clear_calls = 0  # not counted here
+    clear_calls = ring_exits = 0  # not counted here
 
     def next_pages(self) -> tuple[int, bool]:
         """How many pages of one kind come next, and are they zero? Called only while there are some."""

@@ -18,6 +18,7 @@ from vdpa_lab.units import SECOND
 BATCH = 1 << 16
 HOT_PAGES, HOT_WRITES = 10, 0.9  # "hot": 90 % of writes go to a tenth of the pages
 SEED = 1
+REAPER = SECOND  # accel/kvm/kvm-all.c kvm_dirty_ring_reaper_thread
 
 
 class Sent(NamedTuple):
@@ -35,7 +36,10 @@ class Sent(NamedTuple):
 
 
 class ExactRam:
-    """The guest's RAM; times in ns. `dirty_pages` are to be sent; `clear_calls` counts KVM's work."""
+    """The guest's RAM; times in ns. `dirty_pages` are to be sent; `clear_calls` counts KVM's work.
+
+    With a dirty ring one vCPU writes: it exits when the ring is full, and QEMU's reaper looks at it each second.
+    """
 
     def __init__(
         self,
@@ -49,7 +53,8 @@ class ExactRam:
         clear_shift: int = CLEAR_SHIFT,
     ) -> None:
         self.layout, self.dirty = layout, dirty
-        self._bits = DirtyBitmap([("pc.ram", layout.pages)], clear_shift=clear_shift)
+        self._bits = DirtyBitmap([("pc.ram", layout.pages)], clear_shift=clear_shift, ring_size=layout.ring)
+        self._reaped = 0
         self._bits.start()
         self._zero = np.zeros_like(self._bits.bmap)
         bitmap.mark_range(self._zero, bitmap.NO_SUMMARY, np.uint64(layout.zero_first), np.uint64(layout.zero_stop))
@@ -68,6 +73,10 @@ class ExactRam:
     def clear_calls(self) -> int:
         return int(self._state[kernels.CLEARED])
 
+    @property
+    def ring_exits(self) -> int:
+        return self._bits.ring_exits
+
     def sync(self) -> int:
         """migration_bitmap_sync: pages newly dirty."""
         return self._bits.sync()
@@ -77,6 +86,10 @@ class ExactRam:
         for pages in self._batches(ns, share):
             self._bits.mark(0, pages)
             kernels.clear_pages(self._zero, pages)
+        self._reaped += ns
+        if self.layout.ring and self._reaped >= REAPER:
+            self._reaped %= REAPER
+            self._bits.reap()
 
     def writes(self, ns: int) -> list[int]:
         """The pages that a run of `ns` writes, in order; they are not marked."""

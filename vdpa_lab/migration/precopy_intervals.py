@@ -61,7 +61,7 @@ class IntervalRam(Amounts):
         super().__init__(page_ns, zero_ns, stream)
         self.layout, self.rate = layout, dirty.rate if dirty else 0
         whole = [(0, layout.pages)]
-        self.to_send, self.log, self.fetched = whole, whole, []
+        self.to_send, self.log, self.fetched = whole, [] if layout.ring else whole, []
         self.zero = [(layout.zero_first, layout.zero_stop)] if layout.zero_stop > layout.zero_first else []
         self.cursor = 0
         self.uncleared: set[int] = set()
@@ -90,7 +90,7 @@ class IntervalRam(Amounts):
         """migration_bitmap_sync: pages newly dirty."""
         self.fetched = self.log
         before, self.to_send = self.dirty_pages, union(self.to_send, self.fetched)
-        if self.layout.pages % 64:
+        if self.layout.ring or self.layout.pages % 64:
             self.log = []
         else:
             self.uncleared = set(range(-(-self.layout.pages // CHUNK)))

@@ -24,13 +24,17 @@ ZEROS_IN_THREADS = (9, 0)  # QEMU: zero-page-detection is multifd by default
 
 
 class Layout(NamedTuple):
-    """Pages of RAM in send order: in use, then zero, then in use again; the working set ends where the zeros begin."""
+    """Pages of RAM in send order: in use, then zero, then in use again; the working set ends where the zeros begin.
+
+    ring: entries of the dirty ring that tells of writes, 0: KVM's dirty log does.
+    """
 
     pages: int
     zero_first: int
     zero_stop: int
     written_first: int
     written: int
+    ring: int = 0
 
 
 class Stream(NamedTuple):
@@ -85,7 +89,7 @@ def layout(scenario: Scenario) -> Layout:
     stop = pages - min(pages - zeros, round(pages * _behind_zeros()))
     dirty = scenario.workload.dirty
     written = min(pages, dirty.working_set // PAGE_SIZE) if dirty and dirty.rate else 0
-    return Layout(pages, stop - zeros, stop, max(0, stop - zeros - written), written)
+    return Layout(pages, stop - zeros, stop, max(0, stop - zeros - written), written, scenario.guest.dirty_ring_size)
 
 
 def stream_share(scenario: Scenario) -> int | None:

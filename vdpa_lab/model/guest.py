@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
-from vdpa_lab.model.kinds import choice, flag, hexadecimal, optional, records, share, size, values, whole
+from vdpa_lab.model.kinds import choice, flag, hexadecimal, optional, power_of_two, records, share, size, values, whole
 from vdpa_lab.model.record import Record, key
 from vdpa_lab.units import MIB, PAGE_SIZE, TIB
 
@@ -41,8 +41,9 @@ class Guest(Record):
     memory: bytes of RAM at the start; dimms: bytes of each pc-dimm plugged since. backing: host pages behind it (4k,
     thp, 2M or 1G hugetlbfs, mixed: thp with holes of 4 KiB pages). vga: a display, whose
     16 MiB of video RAM the device maps too. sections: what the vhost-vdpa listener maps, in GPA order; None =
-    derived from machine, firmware, vga and memory. zero_pages: share of RAM that is zero at the start. Raises
-    ScenarioError.
+    derived from machine, firmware, vga and memory. zero_pages: share of RAM that is zero at the start.
+    dirty_ring_size: entries of a vCPU's dirty ring (property dirty-ring-size of the accelerator; KVM has at most
+    65,536); 0 = the dirty log. Raises ScenarioError.
     """
 
     TABLE: ClassVar[str] = "guest"
@@ -59,6 +60,7 @@ class Guest(Record):
     vga: bool = key(flag(), False)
     sections: tuple[Section, ...] | None = key(optional(records(Section, 4096)), None, quiet=True)
     zero_pages: float = key(share(), 0.0)
+    dirty_ring_size: int = key(optional(power_of_two(1024, 65_536), 0), 0, quiet=True)
     dimms: tuple[int, ...] = key(values(size(2 * MIB, 4 * TIB, 2 * MIB), 256), (), quiet=True)
 
     @property
