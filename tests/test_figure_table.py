@@ -1,6 +1,7 @@
 """Published figures as a table and a picture: every row, its ratio, and what may be made of it."""
 
 import re
+from dataclasses import replace
 from hashlib import sha256
 
 import pytest
@@ -84,11 +85,13 @@ def test_flags_are_in_the_table_and_explained_in_the_report():
 
 def test_every_mark_that_bounds_a_window_is_told_and_none_else():
     assert set(MARKS) == {mark for window in WINDOWS.values() for mark in (window.begin, window.end)}
-    run = simulate(find_scenario("liu2023"))
-    recorded = traces.run("v-256-1d-r2").timeline
+    one = find_scenario("liu2023")
+    run, recorded = simulate(one), traces.run("v-256-1d-r2").timeline
+    stopped = simulate(replace(one, migration=replace(one.migration, cancel_after=0)))
     for name in MARKS:
-        assert name.format(d=0) in run.timeline.marks
-        assert name.format(d=0) in recorded.marks
+        back = name.startswith("svq-back")
+        assert name.format(d=0) in (stopped if back else run).timeline.marks
+        assert (name.format(d=0) in recorded.marks) != back
 
 
 def test_the_marks_of_a_log_are_events_that_the_readers_know():

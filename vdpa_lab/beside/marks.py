@@ -56,6 +56,14 @@ MARKS = {
         "migration_completion_end: the state is sent, with a return path acknowledged too",
         "vmstate_downtime_checkpoint src-downtime-end",
     ),
+    "svq-back-begin:{d}": Mark(
+        "vhost_vdpa_net_log_global_enable(false) comes to the device after a cancellation, before it suspends it",
+        "not read: no recording of a cancelled migration is known",
+    ),
+    "svq-back-end:{d}": Mark(
+        "its data virtqueues are enabled again, in passthrough, and the constants of a stop and a start are over",
+        "not read: no recording of a cancelled migration is known",
+    ),
 }
 
 
