@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from vdpa_lab.migration.precopy_exact import Sent
 from vdpa_lab.migration.precopy_layout import PLAIN, ZERO_WIRE, Stream
 
@@ -9,7 +11,7 @@ FLUSHED_TOGETHER = 32  # whole pages, two entries each of the I/O vector's 64 (q
 BUFFERED_TOGETHER = 32768 // ZERO_WIRE  # pages of zeros in a buffer (IO_BUF_SIZE)
 
 
-class Amounts:
+class Amounts(ABC):
     """RAM whose pages go out in amounts; which they are is for those that inherit."""
 
     def __init__(self, page_ns: int, zero_ns: int, stream: Stream = PLAIN) -> None:
@@ -19,21 +21,21 @@ class Amounts:
     dirty_pages: int
     clear_calls = ring_exits = 0  # not counted here
 
+    @abstractmethod
     def next_pages(self) -> tuple[int, bool]:
         """How many pages of one kind come next, and are they zero? Called only while there are some."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take(self, pages: int) -> None:
         """So many of them are sent."""
-        raise NotImplementedError
 
+    @abstractmethod
     def host_left(self) -> int:
         """Dirty pages that are left of the host page in which the last one was."""
-        raise NotImplementedError
 
+    @abstractmethod
     def host_size(self) -> int:
         """Dirty pages of a host page around here."""
-        raise NotImplementedError
 
     def end_round(self) -> None:
         """The scan begins anew: channels of multifd send what they have and synchronise."""
