@@ -53,6 +53,15 @@ WAIT_FOR_KERNEL = """async () => {
             window.kernelErrors.push(`${message.content.ename}: ${message.content.evalue}`);
     });
 }"""
+# Messages of widgets are on their way for a moment before the kernel says that it works on them.
+SETTLE = """() => new Promise(done => {
+    const { kernel } = window.jupyterapp.shell.currentWidget.sessionContext.session;
+    let idle = 0;
+    const look = setInterval(() => {
+        idle = kernel.status === 'idle' ? idle + 1 : 0;
+        if (idle > 4) { clearInterval(look); done(); }
+    }, 30);
+})"""
 RUN_ALL = "() => window.jupyterapp.commands.execute('notebook:run-all-cells')"
 
 
@@ -178,6 +187,10 @@ class LabPage:
         self._call(RUN_ALL, seconds)
         errors = self.take_kernel_errors()
         assert not errors, "\n".join(errors)
+
+    def settle(self, seconds: int = 30) -> None:
+        """Wait until what was done in the page is answered by the kernel, and the answer is shown."""
+        self._call(SETTLE, seconds)
 
     def take_kernel_errors(self) -> list[str]:
         """The errors that the kernel has sent since the last call, those of widgets' callbacks among them."""

@@ -3,7 +3,9 @@
 import pytest
 from conftest import CHECKOUT
 
-CELL = "import vdpa_lab; vdpa_lab.explore('sim-256-1d')"
+from vdpa_lab.migration import catalogue
+
+CELL = "import vdpa_lab; vdpa_lab.explore({!r})"
 TABS = ".vdpa-results .lm-TabBar-tab"
 CONTROLS = "select, input[type=checkbox], input[type=text], input[type=number], textarea, button, [role=slider]"
 LEAST = {"select": 10, "checkbox": 15, "combobox": 10, "text": 4, "button": 15, "slider": 3}
@@ -18,7 +20,7 @@ CUT_OFF = """() => [...document.querySelectorAll('.vdpa-root, .vdpa-controls, .v
 
 @pytest.fixture
 def dashboard(lab, lab_page):
-    lab.add_notebook("controls.ipynb", CELL)
+    lab.add_notebook("controls.ipynb", CELL.format("sim-256-1d"))
     lab_page.open("controls.ipynb")
     lab_page.run_all()
     lab_page.picture()
@@ -33,7 +35,7 @@ def kind_of(control):
     )
 
 
-def use(page, control, kind):
+def use(dashboard, control, kind):
     """Do with a control what it is for; the page is left as it was where that is easy."""
     if kind == "select":
         values = control.evaluate("e => [...e.options].map(o => o.value)")
@@ -41,7 +43,7 @@ def use(page, control, kind):
         control.select_option(next((value for value in values if value != now), now))
     elif kind == "checkbox":
         control.click()
-        page.wait_for_timeout(60)
+        dashboard.settle()
         if control.is_enabled():
             control.click()
     elif kind == "combobox":
@@ -62,9 +64,10 @@ def use(page, control, kind):
         control.click()
 
 
-def walk(page, inside, seen):
+def walk(dashboard, inside, seen):
     """Use every control of a part of the page; the errors that the page then told, in words."""
-    told, area = [], page.locator(inside)
+    page, told = dashboard.page, []
+    area = page.locator(inside)
     controls = area.locator(CONTROLS)
     for number in range(controls.count()):
         control = controls.nth(number)
@@ -73,9 +76,9 @@ def walk(page, inside, seen):
             continue
         kind = kind_of(control)
         name = control.evaluate("e => e.title || e.ariaLabel || e.innerText || e.className")
-        use(page, control, kind)
+        use(dashboard, control, kind)
         seen[kind] = seen.get(kind, 0) + 1
-        page.wait_for_timeout(120)
+        dashboard.settle()
         told += [f"{inside} {kind} {name}: {text}" for text in page.locator(".vdpa-error").all_inner_texts()]
     return told
 
@@ -83,14 +86,14 @@ def walk(page, inside, seen):
 @pytest.mark.browser
 def test_every_control_once(dashboard):
     page, seen = dashboard.page, {}
-    told = walk(page, ".vdpa-top", seen) + walk(page, ".vdpa-controls", seen)
+    told = walk(dashboard, ".vdpa-top", seen) + walk(dashboard, ".vdpa-controls", seen)
     page.get_by_role("button", name="Reset all", exact=True).click()
     titles = page.locator(TABS).all_inner_texts()
     for title in titles:
         page.get_by_role("tab", name=title, exact=True).click()
         page.get_by_role("tabpanel", name=title, exact=True).wait_for()
-        page.wait_for_timeout(300)
-        told += walk(page, PAGE, seen)
+        dashboard.settle()
+        told += walk(dashboard, PAGE, seen)
         for button in page.get_by_role("button", name="Cancel", exact=True).all():
             if button.is_visible() and button.is_enabled():
                 button.click()
@@ -99,6 +102,29 @@ def test_every_control_once(dashboard):
     assert [each for each in told if not any(known in each for known in expected)] == []
     assert len(titles) == 13
     assert {kind: seen.get(kind, 0) for kind, least in LEAST.items() if seen.get(kind, 0) < least} == {}
+
+
+def with_needs(name):
+    """An optimisation after all that it needs, of alternatives the first."""
+    needs = [need if isinstance(need, str) else need[0] for need in catalogue()[name].requires]
+    return [*(each for need in needs for each in with_needs(need)), name]
+
+
+@pytest.mark.browser
+def test_every_toggle_once(lab, lab_page):
+    lab.add_notebook("toggles.ipynb", CELL.format("talk"))
+    lab_page.open("toggles.ipynb")
+    lab_page.run_all()
+    lab_page.picture()
+    page = lab_page.page
+    for name in catalogue():
+        page.get_by_label("Preset", exact=True).select_option(label="Stock: nothing optimised")
+        lab_page.settle()
+        assert page.locator(".vdpa-list input:checked").count() == 0
+        for each in dict.fromkeys(with_needs(name)):
+            page.get_by_label(catalogue()[each].title, exact=True).check()
+            lab_page.settle()
+        assert page.locator(".vdpa-error").count() == 0, name
 
 
 @pytest.mark.browser
