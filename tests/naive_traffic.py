@@ -71,12 +71,13 @@ class World:
 
     def _stalls(self):
         found = {}
-        for device, (begin, end, released) in enumerate(self.path.switches):
+        for device, begin, end, released in self.path.switches:
             for queue in self.queues:
                 if queue.flow.device == device and not queue.receives:
                     kicks = [t for t in queue.flow.times if begin <= t < end]
                     if kicks:
-                        found[queue.vcpu] = (min(kicks[0], found.get(queue.vcpu, kicks)[0]), released)
+                        which = queue.vcpu, released
+                        found[which] = min(kicks[0], found.get(which, kicks[0]))
         return found
 
     def mode(self, queue):
@@ -105,8 +106,8 @@ class World:
         phase, full = self.phase[queue.flow.device], queue.taken >= queue.capacity
         if not queue.receives:
             asleep = self.path.paused <= self.now < self.path.resumed
-            stalled, released = self.stalls.get(queue.vcpu, (self.now, 0))
-            if asleep or stalled < self.now < released:
+            stalled = any(v == queue.vcpu and since < self.now < until for (v, until), since in self.stalls.items())
+            if asleep or stalled:
                 return "withheld"
             return "qdisc" if full else None
         if phase.mode == CLOSED:

@@ -7,7 +7,13 @@ import pytest
 from vdpa_lab.migration import catalogue, plan, precopy, simulate
 from vdpa_lab.migration.laws import check
 from vdpa_lab.migration.optimization import default_toggles, refusals
-from vdpa_lab.model import Dirty, Workload, find_scenario, read_scenario, scenario_names, write_scenario
+from vdpa_lab.model import Dirty, Traffic, Workload, find_scenario, read_scenario, scenario_names, write_scenario
+from vdpa_lab.plot import bar_of, shown_windows, whole_figure
+from vdpa_lab.report import run_text
+from vdpa_lab.sweep import attribute
+from vdpa_lab.ui.results import Results
+from vdpa_lab.ui.state import LabState
+from vdpa_lab.ui.theme import Theme
 from vdpa_lab.units import GIB, MS, SECOND
 from vdpa_lab.words import InputError
 
@@ -182,13 +188,83 @@ def test_the_document_says_that_it_was_cancelled(tmp_path):
     run = simulate(one)
     found = run.json()
     assert found["precopy"]["cancelled"] is True
-    assert found["traffic"] is None
+    assert found["traffic"] == {}
     assert found["windows"]["third_blackout_ns"] == run.windows["third_blackout"] > 0
     assert found["counts"]["third_blackout"]["SUSPEND"] == 1
     assert sum(found["share_by_basis"].values()) == 0
-    with pytest.raises(InputError, match="cancel_after"):
-        run.traffic()
     path = tmp_path / "one.toml"
     path.write_text(write_scenario(one), encoding="utf-8")
     assert read_scenario(path) == one
     assert default_toggles(one)
+
+
+def test_packets_of_a_cancelled_migration():
+    """Each device is dark twice and then as it was: no new place, nothing to learn, no announcement, no pause."""
+    one = cancelled("sim-256-2d", 200 * MS)
+    run = simulate(replace(one, workload=replace(one.workload, traffic=Traffic(3000, 3000))))
+    found = run.traffic()
+    assert (found.rounds, found.self_announce_ns, found.learned_ns) == ((), (), (None, None))
+    dark = {(each["device"], each["blackout"]): each["ns"] for each in run.outages()}
+    for flow in found.flows:
+        assert [each.name for each in flow.periods] == ["before", "blackout-1", "precopy", "blackout-3", "after"]
+        for each in flow.periods:
+            assert each.offered == each.delivered + sum(each.dropped.values()) + each.queued
+        last = flow.periods[-1]
+        assert last.delivered == last.offered > 1000
+        assert {each.blackout for each in flow.gaps} == {0, 1, 3}
+        if flow.direction == "rx":
+            for period, number in ((1, 1), (3, 3)):
+                expected = dark[flow.device, number] * 3000 / SECOND
+                assert flow.periods[period].dropped == {"source-dead": pytest.approx(expected, abs=2)}
+            assert flow.gaps[-1].outage_ns >= dark[flow.device, 3] - MS, "the last frames come when it stops"
+        else:
+            # Whoever kicks stands still until both devices are back; the VM itself is never paused.
+            assert (
+                0
+                < flow.periods[3].withheld + flow.periods[4].withheld
+                <= sum(dark[d, 3] for d in (0, 1)) * 3000 / SECOND
+            )
+
+
+def test_shadowed_packets_do_not_notice_a_cancellation():
+    one = cancelled("sim-256-1d-svq", 200 * MS)
+    found = simulate(replace(one, workload=replace(one.workload, traffic=Traffic(3000, 3000)))).traffic()
+    for flow in found.flows:
+        assert flow.total("offered") == flow.total("delivered") > 1000
+        assert not flow.total("withheld")
+
+
+def test_what_is_drawn_and_told_of_a_cancelled_migration():
+    one = cancelled("sim-256-1d", 200 * MS)
+    run = simulate(replace(one, workload=replace(one.workload, traffic=Traffic(1000, 1000))))
+    figure = whole_figure(run)
+    assert "blackout 1 and 3" in figure.axes[-1].get_xlabel()
+    assert len(figure.axes[-1].patches) > 0
+    zoomed = whole_figure(run, 3).axes[0].get_xlim()
+    assert zoomed[0] < run.timeline.marks["svq-back-begin:0"] / SECOND < zoomed[1]
+    bars = [bar_of(run, "now")]
+    assert shown_windows(bars)[-1] == "third_blackout"
+    assert bars[0].total("third_blackout") == run.windows["third_blackout"]
+    assert "third_blackout" not in shown_windows([bar_of(simulate(find_scenario("sim-256-1d")), "now")])
+    said = "\n".join(run_text(run))
+    assert "blackout 3 rests on" in said
+    assert "network outage rests on" not in said
+    with pytest.raises(InputError, match="no network_outage"):
+        attribute(one, ["iotlb-batch"])
+    assert attribute(one, ["iotlb-batch"], window="third_blackout").stock_ns > 0
+
+
+def test_the_dashboard_cancels():
+    state = LabState(find_scenario("sim-256-1d"))
+    results = Results(state, Theme())
+    results.show()
+    before = results.totals.value
+    state.edit("cancel", "100ms")
+    results.show()
+    results.tell()
+    assert "Cancelled: no switchover" in results.status.value
+    assert "data-window='third_blackout'" in results.totals.value
+    assert "data-window='third_blackout'" not in before
+    state.edit("cancel", "never")
+    results.show()
+    assert results.totals.value.count("third_blackout") == 1, "the previous run is still there"

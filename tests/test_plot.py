@@ -26,7 +26,7 @@ from vdpa_lab.plot import (
     save_figure,
     swatch_png,
 )
-from vdpa_lab.plot.downtime import CLIP_RATIO, ROOM, SHOWN_WINDOWS, clip_at
+from vdpa_lab.plot.downtime import CLIP_RATIO, ROOM, SHOWN_WINDOWS, WINDOWS_OF_A_BAR, clip_at
 from vdpa_lab.plot.style import PREFIXES
 from vdpa_lab.timeline.breakdown import WAITING
 from vdpa_lab.units import MS, SECOND
@@ -115,7 +115,7 @@ def test_labels_read_on_their_colour():
 
 def test_bars_sum_to_their_windows(talk):
     bar = bar_of(talk, "now")
-    assert set(bar.windows) == set(SHOWN_WINDOWS)
+    assert set(bar.windows) == set(WINDOWS_OF_A_BAR)
     assert {window: bar.total(window) for window in SHOWN_WINDOWS} == {
         window: talk.windows[window] for window in SHOWN_WINDOWS
     }

@@ -41,8 +41,8 @@ instants = st.integers(0, END)
 def paths(draw):
     """Devices whose path changes at will: more than any migration does."""
     count = draw(st.integers(1, 2))
-    phases, bounds, switches = [], [], []
-    for _ in range(count):
+    phases, bounds, switches, returns = [], [], [], []
+    for d in range(count):
         found = [Phase(0, draw(st.integers(0, 1)))]
         for start in sorted(draw(st.sets(st.integers(1, END - 1), max_size=6))):
             mode = draw(st.integers(0, 2))
@@ -50,15 +50,19 @@ def paths(draw):
             found.append(Phase(start, mode, cause, draw(st.booleans())))
         closings = [each.start for each in found if each.mode == naive.CLOSED] or [END]
         begin, length, more = draw(st.sampled_from(closings)), draw(st.integers(0, 40)), draw(st.integers(0, 20))
-        switches.append((begin, begin + length, begin + length + more))
+        switches.append((d, begin, begin + length, begin + length + more))
+        returns += [
+            (d, again, draw(st.integers(again, END))) for again in draw(st.sets(st.sampled_from(closings), max_size=1))
+        ]
         phases.append(tuple(found))
         bounds.append(tuple(sorted(draw(st.lists(instants, min_size=4, max_size=4)))))
     paused, resumed = sorted(draw(st.tuples(instants, instants)))
     holds = sorted(tuple(sorted(each)) for each in draw(st.lists(st.tuples(instants, instants), max_size=3)))
     holds = [each for each in holds if each[0] < each[1]]
     known = tuple(draw(st.none() | instants) for _ in range(count))
-    released = max(each[2] for each in switches)
-    switches = [(begin, end, released) for begin, end, _ in switches]
+    released = max(each[3] for each in switches)
+    switches = [(d, begin, end, released) for d, begin, end, _ in switches]
+    switches += [(*each, END) for each in returns if each[1] >= released]
     return DataPath(tuple(phases), tuple(bounds), paused, resumed, END, tuple(switches), tuple(holds), known)
 
 
@@ -263,7 +267,7 @@ def test_no_visit_begins_while_another_thread_holds_the_bql(begin, served):
 
 def test_a_vcpu_that_kicks_during_the_switch_stands_still_until_all_devices_are_switched():
     """Trap 44: the doorbell becomes an exit that waits for the BQL; another vCPU that does not kick goes on."""
-    switch = (100 * US, 200 * US, 300 * US)
+    switch = (0, 100 * US, 200 * US, 300 * US)
     switched = (Phase(0, k.DIRECT), Phase(100 * US, k.CLOSED, k.SOURCE_DEAD), Phase(300 * US, k.SHADOW))
     bounds = ((100 * US, 200 * US, SECOND, SECOND), (0, 0, SECOND, SECOND))
     path = DataPath((switched, (Phase(0, k.DIRECT),)), bounds, SECOND, SECOND, SECOND, (switch,))
@@ -482,7 +486,7 @@ def test_devices_that_are_always_shadowed_have_no_first_blackout():
     found = traffic(run, Load(20_000, 20_000))
     assert balanced(found)
     for flow in found.flows:
-        assert [each.name for each in flow.periods] == list(PERIODS)
+        assert [each.name for each in flow.periods] == [name.format(last=2) for name in PERIODS]
         assert flow.periods[0].offered == flow.periods[1].offered == 0
         assert [each.blackout for each in flow.gaps] == [0, 2]
         assert flow.periods[2].latency_ns["p50"] >= 5000, "a wake-up of the main loop"

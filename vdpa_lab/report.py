@@ -96,7 +96,7 @@ def run_text(run: Run) -> Iterable[str]:
         low, high = run.interval(name)
         yield f"{window.title:32} {format_duration(ns):>10}   {format_duration(low)} – {format_duration(high)}"
     yield ""
-    for name in ("svq_switch", "source_teardown", "destination_setup"):
+    for name in ("svq_switch", "source_teardown", "destination_setup", "third_blackout"):
         if not run.windows[name]:
             continue
         yield f"{WINDOWS[name].title}: {WINDOWS[name].meaning}"
@@ -106,8 +106,9 @@ def run_text(run: Run) -> Iterable[str]:
         for (op, key), ns in sorted(totals.items(), key=lambda item: -item[1])[:TOP]:
             yield f"  {format_duration(ns):>10}  {op:20} {key:28} {run.cost(key).basis}"
     yield ""
-    shares = run.share_by_basis()
-    yield "network outage rests on " + ", ".join(f"{share:.0%} {basis}" for basis, share in shares.items() if share)
+    for name, words in (("network_outage", "network outage"), ("third_blackout", "blackout 3")):
+        if shares := {basis: share for basis, share in run.share_by_basis(name).items() if share}:
+            yield f"{words} rests on " + ", ".join(f"{share:.0%} {basis}" for basis, share in shares.items())
 
 
 def figures_text(rows: Sequence[dict[str, Any]]) -> Iterable[str]:

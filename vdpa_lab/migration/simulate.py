@@ -9,7 +9,6 @@ from functools import cached_property
 
 from vdpa_lab.library import BASES, Calibration, Cost, read_calibration
 from vdpa_lab.migration.baseline import WIRE
-from vdpa_lab.migration.cancel import cancelled
 from vdpa_lab.migration.optimization import plan as plan_of
 from vdpa_lab.migration.plan import Plan
 from vdpa_lab.migration.precopy import precopy
@@ -18,7 +17,6 @@ from vdpa_lab.migration.uncertainty import interval_ns
 from vdpa_lab.model import Scenario
 from vdpa_lab.timeline import WINDOWS, Part, Timeline, breakdown, intervals, window_ns
 from vdpa_lab.timeline.breakdown import WAITING
-from vdpa_lab.words import InputError
 
 SCENARIO_TIME = Cost(WIRE, 1.0, 1.0, 1.0, "ns", "derived", "scenario", "", "follows from the scenario's own rates")
 
@@ -98,12 +96,7 @@ class Run:
         return {basis: ns / whole if whole else 0.0 for basis, ns in totals.items()}
 
     def traffic(self):
-        """What packets and applications see of it (`vdpa_lab.migration.traffic.traffic`).
-
-        Raises InputError when the migration is cancelled.
-        """
-        if cancelled(self.scenario):
-            raise InputError("migration.cancel_after: what packets see of a cancelled migration is not modelled")
+        """What packets and applications see of it (`vdpa_lab.migration.traffic.traffic`)."""
         from vdpa_lab.migration.traffic import traffic  # it simulates on top of a run
 
         return traffic(self, self.scenario.workload.traffic)
@@ -153,7 +146,7 @@ class Run:
                 "throttle": run.throttle,
                 "cancelled": run.cancelled,
             },
-            "traffic": None if run.cancelled else self.traffic().json(),
+            "traffic": self.traffic().json(),
             "counts": {window: self.counts(window) for window in WINDOWS},
             "sources": [
                 {

@@ -21,7 +21,7 @@ from vdpa_lab.paths import data_dir
 from vdpa_lab.units import SECOND
 from vdpa_lab.words import InputError, nearest
 
-PERIODS = ("before", "blackout-1", "precopy", "blackout-2", "after")
+PERIODS = ("before", "blackout-1", "precopy", "blackout-{last}", "after")  # last: 2, or 3 of a cancelled migration
 CAUSES = {
     "source-dead": k.SOURCE_DEAD,
     "destination-not-enabled": k.DESTINATION_CLOSED,
@@ -89,7 +89,8 @@ class Traffic:
     """All flows; empty without traffic, and where `too_many` packets come to go through them one by one.
 
     learned_ns: per device when the fabric knows its new place (None: never).
-    self_announce_ns: QEMU's RARP rounds, which never reach the fabric; rounds: the guest's. svq_busy_ns: of the
+    self_announce_ns: QEMU's RARP rounds, which never reach the fabric; rounds: the guest's. A cancelled migration has
+    none, and no new place. svq_busy_ns: of the
     forwarding thread. skipped_ns: of a long precopy, not simulated: the same as what surrounds it. Times are those of
     the timeline.
     """
@@ -160,11 +161,11 @@ def traffic(
         return Traffic(too_many=packets)
     limit = load.tcp_rto if deadline is None else deadline
     engine = Engine(path, flows, one, device.queue_size, limit, scenario.guest.vcpus, seed).run()
-    clock = path.clock
+    clock, announced = path.clock, run.timeline.marks.get("dst-precopy-bh-announced")
     return Traffic(
         tuple(_results(engine, limit, load.tcp_rto)),
         tuple(None if at == k.LATEST else clock.outside(int(at)) for at in engine.learned),
-        self_rounds(run.timeline.marks["dst-precopy-bh-announced"]),
+        self_rounds(announced) if announced is not None else (),
         tuple(Round(*map(clock.outside, each)) for each in path.rounds),
         int(engine.thread[svq.BUSY]), clock.skipped, limit, fabric,
     )  # fmt: skip
@@ -186,8 +187,9 @@ def _period(engine: Engine, i: int, n: int, queued: int, overdue: int) -> Period
     counts = [int(each) for each in engine.counts[i, n]]
     dropped = {name: counts[kind] for name, kind in CAUSES.items() if counts[kind]}
     timed_out = counts[k.LATE] + sum(dropped.values()) + overdue
+    name = PERIODS[n].format(last=engine.path.last)
     return Period(
-        PERIODS[n], counts[k.OFFERED], counts[k.DELIVERED], dropped, queued, counts[k.WITHHELD], timed_out,
+        name, counts[k.OFFERED], counts[k.DELIVERED], dropped, queued, counts[k.WITHHELD], timed_out,
         quantiles(engine.hist[i, n]),
     )  # fmt: skip
 
@@ -215,4 +217,4 @@ def _gap(engine: Engine, i: int, n: int, rto: int) -> Gap:
             opened = [max(int(engine.learned[flow.device]), at) for at in opened] if phases[-1].learns else opened
         outage = max(0, opened[0] - start) if opened and opened[0] < engine.path.horizon else None
     stall = None if outage is None else tcp_stall(outage, rto)
-    return Gap(n, clock.outside(start), ns, outage, stall)
+    return Gap(engine.path.last if n == 2 else n, clock.outside(start), ns, outage, stall)

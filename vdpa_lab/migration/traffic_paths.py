@@ -57,9 +57,10 @@ class Clock:
 class DataPath:
     """All devices on the simulation's clock, in ns.
 
-    phases: per device, the first from 0. bounds: per device begin and end of blackouts 1 and 2. switches: per device
-    (begin, end, BQL released) of the SVQ switch. holds: when the main loop cannot forward. known: per device when the
-    fabric knows the new place without help of guest traffic (None: never).
+    phases: per device, the first from 0. bounds: per device begin and end of blackouts 1 and 2, or 1 and 3 where the
+    migration is cancelled: `last` is its number. switches: (device, begin, end, BQL released) to shadow virtqueues and
+    back. holds: when the main loop cannot forward. known: per device when the fabric knows the new place without help
+    of guest traffic (None: never).
     """
 
     phases: tuple[tuple[Phase, ...], ...]
@@ -67,11 +68,12 @@ class DataPath:
     paused: int
     resumed: int
     horizon: int
-    switches: tuple[tuple[int, int, int], ...] = ()
+    switches: tuple[tuple[int, int, int, int], ...] = ()
     holds: tuple[tuple[int, int], ...] = ()
     known: tuple[int | None, ...] = ()
     rounds: tuple[Round, ...] = ()
     clock: Clock = field(default=Clock(0))
+    last: int = 2
 
 
 def data_path(
@@ -93,11 +95,15 @@ def data_path(
     """
     scenario, marks = run.scenario, run.timeline.marks
     device, count = scenario.device, scenario.device.count
-    clock = _clock(marks, count, lead, steady)
+    clock = _clock(run.timeline, count, lead, steady)
     at = {name: clock.inside(ns) for name, ns in marks.items()}
-    auto, always = "svq-switch-end:0" in marks, device.svq == "on"
+    auto, always, cancelled = "svq-switch-end:0" in marks, device.svq == "on", "vcpus-paused" not in marks
+    learns = fabric == "learning"
     released = max((at[f"svq-switch-end:{d}"] for d in range(count) if auto), default=0)
-    resumed, started = at["vcpus-resumed"], at["dst-precopy-bh-vm-started"]
+    over = clock.inside(run.timeline.end)
+    paused, resumed, started = (
+        at.get(name, over) for name in ("vcpus-paused", "vcpus-resumed", "dst-precopy-bh-vm-started")
+    )
     prime *= device.pairs_in_use
     phases, bounds, switches = [], [], []
     for d in range(count):
@@ -105,35 +111,40 @@ def data_path(
         blackout = (0, 0)
         if auto:
             begin, end = blackout = at[f"svq-switch-begin:{d}"], at[f"svq-switch-end:{d}"]
-            switches.append((begin, end, released))
+            switches.append((d, begin, end, released))
             found.append(Phase(begin, CLOSED, SOURCE_DEAD))
             found.append(Phase(end, CLOSED, NO_BUFFER))
             found.append(Phase(released + prime * (d + 1), SHADOW))
-        stop, up = at[f"stop-begin:{d}"], at[f"network-up:{d}"]
-        found = [each for each in found if each.start < stop]
-        found += _blackout(run.timeline, at, clock, d, fabric, bool(device.vlans))
-        learns = fabric == "learning"
-        if always:
-            found.append(Phase(up, CLOSED, NO_BUFFER, learns))
-            found.append(Phase(started + prime * (d + 1), SHADOW, 0, learns))
+        if cancelled:
+            stop, up = (at.get(f"svq-back-{edge}:{d}", over) for edge in ("begin", "end"))
+            ending = [Phase(stop, CLOSED, SOURCE_DEAD), Phase(up, DIRECT)] if auto else []
+            switches += [(d, stop, up, over)] if auto else []
         else:
-            found.append(Phase(up, DIRECT, 0, learns))
-        phases.append(_in_order(found))
+            stop, up = at[f"stop-begin:{d}"], at[f"network-up:{d}"]
+            ending = _blackout(run.timeline, at, clock, d, fabric, bool(device.vlans))
+            if always:
+                ending.append(Phase(up, CLOSED, NO_BUFFER, learns))
+                ending.append(Phase(started + prime * (d + 1), SHADOW, 0, learns))
+            else:
+                ending.append(Phase(up, DIRECT, 0, learns))
+        phases.append(_in_order([*(each for each in found if each.start < stop), *ending]))
         bounds.append((*blackout, stop, up))
     speaks = announces(device) if guest_announce is None else guest_announce
-    rounds = guest_rounds(resumed, frames, ack) if speaks else ()
+    rounds = guest_rounds(resumed, frames, ack) if speaks and not cancelled else ()
     known = rounds[0].sent if rounds else None
-    holds = _holds(run.timeline, clock, at, switches, started)
+    holds = _holds(run.timeline, clock, [*((begin, end) for _, begin, _, end in switches), (paused, started)])
     return DataPath(
-        tuple(phases), tuple(bounds), at["vcpus-paused"], resumed, started + prime * count + tail, tuple(switches),
-        holds, (known,) * count, rounds, clock,
+        tuple(phases), tuple(bounds), paused, resumed, started + prime * count + tail, tuple(switches),
+        holds, (known,) * count, rounds, clock, 3 if cancelled else 2,
     )  # fmt: skip
 
 
-def _clock(marks: dict[str, int], count: int, lead: int, steady: int) -> Clock:
+def _clock(timeline: Timeline, count: int, lead: int, steady: int) -> Clock:
+    marks = timeline.marks
     begin = min(marks.get(f"svq-switch-begin:{d}", marks["migration-start"]) for d in range(count))
     released = max(marks.get(f"svq-switch-end:{d}", begin) for d in range(count))
-    skipped = marks["vcpus-paused"] - released - 2 * steady
+    ends = [ns for name, ns in marks.items() if name == "vcpus-paused" or name.startswith("svq-back-begin")]
+    skipped = min(ends, default=timeline.end) - released - 2 * steady
     return Clock(begin - lead, released - begin + lead + steady, max(skipped, 0))
 
 
@@ -162,14 +173,10 @@ def _in_order(found: list[Phase]) -> tuple[Phase, ...]:
     )
 
 
-def _holds(
-    timeline: Timeline, clock: Clock, at: dict[str, int], switches: list[tuple[int, int, int]], started: int
-) -> tuple[tuple[int, int], ...]:
-    found = [(begin, released) for begin, _, released in switches]
-    found += [
+def _holds(timeline: Timeline, clock: Clock, found: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    found = found + [
         (clock.inside(span.start), clock.inside(span.end))
         for span in timeline.spans
         if span.op in BQL_OPS and span.lane.side == "source"
     ]
-    found.append((at["vcpus-paused"], started))
     return tuple(sorted(each for each in found if each[0] < each[1]))

@@ -130,9 +130,9 @@ class Engine:
             until = phases[at + 1].start if at + 1 < len(phases) else self.path.horizon
             now = phases[at]
             self.where[i] = now.mode, now.cause, now.learns, now.start, until
-        for device, (started, ended, released) in enumerate(self.path.switches):
+        for device, started, ended, released in self.path.switches:
             if started == begin:
-                self._stall(device, ended, released)
+                self._stall(device, started, ended, released)
         shared = (self.bounds, self.clock, self.learned, self.slots, self.counts)
         own = (self.params, self.state, self.where, *shared)
         for i in self._order:
@@ -152,12 +152,13 @@ class Engine:
     def _block(self, i: int) -> np.ndarray:
         return self.arrivals[i, : int(self.sizes[i])]
 
-    def _stall(self, device: int, ended: int, released: int) -> None:
+    def _stall(self, device: int, started: int, ended: int, released: int) -> None:
         """A vCPU that kicks a device whose notifiers are gone waits for the BQL until all devices are switched."""
         for i, flow in enumerate(self.flows):
             if flow.direction != TX or flow.device != device:
                 continue
             kick = int(self.arrivals[i, int(self.state[i, k.POS])])
             vcpu = self.clock[int(self.params[i, k.VCPU])]
-            if kick < min(ended, int(vcpu[k.STALLED])):
+            already = int(vcpu[k.STALLED]) if int(vcpu[k.RELEASED]) > started else k.LATEST
+            if kick < min(ended, already):
                 vcpu[k.STALLED], vcpu[k.RELEASED] = kick, released

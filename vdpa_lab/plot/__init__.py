@@ -3,7 +3,7 @@
 from vdpa_lab.plot.bars import bars_svg
 from vdpa_lab.plot.beside import lanes_figure, windows_figure, write_comparison
 from vdpa_lab.plot.bitmap import bitmap_figure, cell_words
-from vdpa_lab.plot.downtime import Bar, bar_of, draw_downtime, draw_legend, duration_words
+from vdpa_lab.plot.downtime import Bar, bar_of, draw_downtime, draw_legend, duration_words, shown_windows
 from vdpa_lab.plot.files import write_downtime, write_figures
 from vdpa_lab.plot.growth import draw_growth, write_growth
 from vdpa_lab.plot.ladder import draw_ladder
@@ -41,6 +41,7 @@ __all__ = [
     "pins_figure",
     "precopy_figure",
     "save_figure",
+    "shown_windows",
     "svg_of",
     "swatch_png",
     "sweep_figure",

@@ -16,6 +16,10 @@ from vdpa_lab.timeline import WINDOWS, Part
 from vdpa_lab.units import MS, SECOND, format_duration
 
 SHOWN_WINDOWS = ("svq_switch", "source_teardown", "destination_setup", "network_outage")
+WINDOWS_OF_A_BAR = (
+    *SHOWN_WINDOWS,
+    "third_blackout",
+)  # the last is drawn only where a migration has it: a cancelled one
 CLIP_RATIO = 20  # a bar this much longer than the next is cut
 CLIPPED_LENGTH, CLIPPED_STEP = 1.5, 0.2  # ... and drawn this much longer than it; the next longer a step more
 ROOM = 1.24  # of the longest bar: its length in words stands behind it
@@ -52,7 +56,12 @@ def by_family(parts: Iterable[Part]) -> dict[str, int]:
     return {name: ns for name, ns in totals.items() if ns}
 
 
-def bar_of(run: Run, label: str, windows: Iterable[str] = SHOWN_WINDOWS) -> Bar:
+def shown_windows(bars: Iterable[Bar]) -> tuple[str, ...]:
+    """The windows to draw for these bars."""
+    return WINDOWS_OF_A_BAR if any(bar.windows.get(WINDOWS_OF_A_BAR[-1]) for bar in bars) else SHOWN_WINDOWS
+
+
+def bar_of(run: Run, label: str, windows: Iterable[str] = WINDOWS_OF_A_BAR) -> Bar:
     """The bar of a run, with its intervals."""
     lengths = run.windows
     there = [name for name in windows if lengths.get(name) is not None]

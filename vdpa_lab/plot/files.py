@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from vdpa_lab import __version__
-from vdpa_lab.plot.downtime import SHOWN_WINDOWS, Bar, draw_downtime
+from vdpa_lab.plot.downtime import Bar, draw_downtime, shown_windows
 from vdpa_lab.plot.ladder import draw_ladder
 from vdpa_lab.plot.save import save_figure
 
@@ -45,8 +45,9 @@ def write_figures(rows: Iterable[Mapping], folder: str | Path) -> list[Path]:
 
 def write_downtime(bars: Sequence[Bar], path: str | Path, *, title: str, description: str) -> Path:
     """The bars of one or more runs in every window as SVG, PDF or PNG. The same bytes on every run. Raises OSError."""
-    figure = Figure(figsize=(WIDTH, 1.6 + 0.75 * len(SHOWN_WINDOWS) * (len(bars) + 1) / 2), layout="constrained")
-    draw_downtime(figure.add_subplot(), bars)
+    windows = shown_windows(bars)
+    figure = Figure(figsize=(WIDTH, 1.6 + 0.75 * len(windows) * (len(bars) + 1) / 2), layout="constrained")
+    draw_downtime(figure.add_subplot(), bars, windows)
     return save_figure(figure, path, title=title, description=description)
 
 

@@ -13,12 +13,11 @@ from vdpa_lab.migration import Run
 from vdpa_lab.migration.precopy import Precopy, precopy
 from vdpa_lab.plot.beside import COLORS, HATCHES
 from vdpa_lab.plot.style import EDGE, FONT_SIZE, OKABE_ITO, PAPER_INK
-from vdpa_lab.timeline import WINDOWS, intervals
 from vdpa_lab.timeline.spans import LANES
 from vdpa_lab.units import MIB, SECOND, US
 
 REMAINING, SENT, THRESHOLD, RECORDED = OKABE_ITO["blue"], OKABE_ITO["sky"], OKABE_ITO["vermillion"], PAPER_INK
-BLACKOUTS = {1: OKABE_ITO["orange"], 2: OKABE_ITO["vermillion"]}
+BLACKOUTS = {1: OKABE_ITO["orange"], 2: OKABE_ITO["vermillion"], 3: OKABE_ITO["vermillion"]}
 WIDTH, MARGIN = 9.0, 0.15  # inches; of a zoomed blackout, on both sides
 DIRECTIONS = {"rx": (OKABE_ITO["green"], "-"), "tx": (OKABE_ITO["purple"], "--")}
 
@@ -58,51 +57,48 @@ def precopy_figure(runs: Sequence[RecordedPrecopy], columns: int = 3) -> Figure:
 
 
 def whole_figure(run: Run, blackout: int = 0) -> Figure:
-    """One simulated migration from its start to its end, or one `blackout` (1 or 2) of it with some time around.
+    """One simulated migration from its start to its end, or one `blackout` of it (1, 2, 3) with some time around.
 
     From above: memory still to be sent, packets a second and latency (median and 99 %) of each period, who works.
     """
     timeline, seen = run.timeline, run.traffic()
-    end = max(timeline.marks.values())
-    dead = {number: intervals(timeline, WINDOWS[name]) for number, name in ((1, "svq_switch"), (2, "network_outage"))}
-    low, high = 0, end
-    if blackout and dead[blackout]:
-        low = min(each.start_ns for each in dead[blackout])
-        high = max(each.start_ns + each.ns for each in dead[blackout])
+    dead = [(each["blackout"], each["start_ns"], each["start_ns"] + each["ns"]) for each in run.outages()]
+    edges = {
+        number: (min(start for n, start, _ in dead if n == number), max(stop for n, _, stop in dead if n == number))
+        for number, _, _ in dead
+    }
+    sent = next((span for span in timeline.spans if span.op == "precopy"), None)
+    end = max([*timeline.marks.values(), sent.end if sent else 0])
+    low, high = edges.get(blackout, (0, end))
+    if blackout in edges:
         low, high = low - int((high - low) * MARGIN), high + int((high - low) * MARGIN)
     lanes = _lanes(run, low, high)
     heights = [2, *([1.4, 1.4] if seen.flows else []), max(0.8, 0.28 * len(lanes))]
     figure = Figure(figsize=(WIDTH, sum(heights) + 0.6), layout="constrained")
     panels = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
-    sent = next((span for span in timeline.spans if span.op == "precopy"), None)
     draw_remaining(panels[0], precopy(run.scenario), start_ns=sent.start if sent else 0)
     panels[0].legend(fontsize=FONT_SIZE - 1, frameon=False, loc="upper right")
     if seen.flows:
-        _draw_periods(panels[1], panels[2], run, _bounds(dead, max(end, high)))
+        _draw_periods(panels[1], panels[2], run, _bounds(edges, max(end, high)))
     _draw_lanes(panels[-1], lanes)
     for ax in panels:
-        for number, its in dead.items():
-            for each in its:
-                ax.axvspan(
-                    each.start_ns / SECOND, (each.start_ns + each.ns) / SECOND, color=BLACKOUTS[number], alpha=0.18
-                )
+        for number, start, stop in dead:
+            ax.axvspan(start / SECOND, stop / SECOND, color=BLACKOUTS[number], alpha=0.18)
     panels[-1].set_xlim(low / SECOND, high / SECOND)
-    panels[-1].set_xlabel("s since the migration began; shaded: blackout 1 and 2 of each device", fontsize=FONT_SIZE)
+    shaded = " and ".join(map(str, sorted(edges))) or "none"
+    panels[-1].set_xlabel(f"s since the migration began; shaded: blackout {shaded} of each device", fontsize=FONT_SIZE)
     return figure
 
 
-def _bounds(dead: dict[int, tuple], end: int) -> dict[str, tuple[int, int]]:
+def _bounds(edges: dict[int, tuple[int, int]], end: int) -> dict[str, tuple[int, int]]:
     """Begin and end of the traffic's periods on the timeline."""
-    edges = {}
-    for number, its in dead.items():
-        if its:
-            edges[number] = min(each.start_ns for each in its), max(each.start_ns + each.ns for each in its)
-    first, second = edges.get(1, (0, 0)), edges.get(2, (end, end))
+    last = 3 if 3 in edges else 2
+    first, second = edges.get(1, (0, 0)), edges.get(last, (end, end))
     return {
         "before": (min(0, first[0]), first[0]),
         "blackout-1": first,
         "precopy": (first[1], second[0]),
-        "blackout-2": second,
+        f"blackout-{last}": second,
         "after": (second[1], max(end, second[1])),
     }
 
@@ -111,6 +107,7 @@ def _draw_periods(rate: Axes, latency: Axes, run: Run, bounds: dict[str, tuple[i
     seen, load = run.traffic(), run.scenario.workload.traffic
     for direction, (color, style) in DIRECTIONS.items():
         flows = [flow for flow in seen.flows if flow.direction == direction]
+        told: set[str] = set()  # the legend names each once
         for name, (start, stop) in bounds.items():
             periods = [each for flow in flows for each in flow.periods if each.name == name]
             if stop <= start or not periods:
@@ -122,11 +119,13 @@ def _draw_periods(rate: Axes, latency: Axes, run: Run, bounds: dict[str, tuple[i
             share = got / offered if offered else 0.0
             span = np.array([start, stop]) / SECOND
             rate.plot(span, [share * asked / 1e3] * 2, color=color, linestyle=style, linewidth=2,
-                      label=direction.upper() if name == "after" else None)  # fmt: skip
+                      label=None if told else direction.upper())  # fmt: skip
+            told.add("rate")
             for quantile, width in (("p50", 2.0), ("p99", 0.9)):
                 values = [each.latency_ns[quantile] for each in periods if quantile in each.latency_ns]
                 if values:
-                    label = f"{direction.upper()} {quantile}" if name == "after" else None
+                    label = None if quantile in told else f"{direction.upper()} {quantile}"
+                    told.add(quantile)
                     latency.plot(
                         span, [max(values) / US] * 2, color=color, linestyle=style, linewidth=width, label=label
                     )

@@ -80,6 +80,7 @@ class DowntimePicture:
     """
 
     def __init__(self, windows: Sequence[str] = SHOWN_WINDOWS, scale: float = SCALE, ink: str = INK):
+        self.windows = tuple(windows)
         figure = Figure(figsize=(WIDTH / 100, HEIGHT / 100), dpi=100 * scale)
         self.canvas, self.ink = FigureCanvasAgg(figure), ink
         height = (TOP - BOTTOM - GAP * (len(windows) - 1)) / len(windows)

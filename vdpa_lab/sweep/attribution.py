@@ -119,7 +119,8 @@ def attribute(
     toggles: those to share among (default: all of `on`). on: what is on (default: the scenario's toggles); those of it
     that are not in `toggles` stay on throughout. Up to EXACT_UP_TO toggles are exact, more are sampled from `orders`
     feasible orders, each equally likely. progress: called with the number of sets simulated after each; what it raises
-    ends the work. Raises InputError when all cannot be on at once, or no order is feasible.
+    ends the work. Raises InputError when all cannot be on at once, no order is feasible, or the migration
+    has no such window.
     """
     looked_at, base = chosen_toggles(scenario, toggles, on)
     game = Game(scenario, looked_at, base, window, calibration, progress)
@@ -127,6 +128,8 @@ def attribute(
         if refused := game.refused(word):
             why = "; ".join(f"{name} {reason}" for name, reason in refused.items())
             raise InputError(f"with {what}: {why}; choose another set to share among")
+    if not (game.ns(0) or game.ns(game.full)):
+        raise InputError(f"{scenario.name} has no {window}, with or without them; choose another window")
     if len(game.toggles) <= EXACT_UP_TO:
         shares, pairs, count = _exact(game)
     else:

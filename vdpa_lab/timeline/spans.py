@@ -71,3 +71,8 @@ class Timeline:
     marks: dict[str, int]
     waited_for: tuple[int, ...]
     mark_spans: dict[str, int]
+
+    @property
+    def end(self) -> int:
+        """When its last span ends, ns."""
+        return max(span.end for span in self.spans)

@@ -84,6 +84,10 @@ def _switch(text: str) -> bool:
     return text == "on"
 
 
+def _instant(text: str) -> int | None:
+    return None if text == "never" else parse_duration(text)
+
+
 SIZES = ("16GiB", "32GiB", "64GiB", "128GiB", "256GiB", "512GiB", "1TiB")
 HOSTS = ("source", "destination")
 FIELDS = {
@@ -158,6 +162,34 @@ FIELDS = {
             ("off", "on"),
             closed=True,
             write=lambda on: "on" if on else "off",
+            group="precopy",
+        ),
+        Field(
+            "multifd_channels",
+            "multifd channels",
+            ("migration",),
+            "multifd_channels",
+            _whole,
+            ("0", "2", "4", "8"),
+            group="precopy",
+        ),
+        Field(
+            "dirty_ring",
+            "Dirty ring, entries",
+            ("guest",),
+            "dirty_ring_size",
+            _whole,
+            ("0", "1024", "4096", "65536"),
+            group="precopy",
+        ),
+        Field(
+            "cancel",
+            "Cancelled after",
+            ("migration",),
+            "cancel_after",
+            _instant,
+            ("never", "1s", "10s", "60s"),
+            write=lambda ns: "never" if ns is None else duration_text(ns),
             group="precopy",
         ),
         Field(

@@ -8,7 +8,7 @@ from functools import partial
 import ipywidgets as widgets
 
 from vdpa_lab.migration import Run
-from vdpa_lab.plot import bar_of, bars_svg, family_of, timeline_svg
+from vdpa_lab.plot import bar_of, bars_svg, family_of, shown_windows, timeline_svg
 from vdpa_lab.timeline import WINDOWS, intervals
 from vdpa_lab.ui import view_texts
 from vdpa_lab.ui.live import picture, wanted
@@ -59,9 +59,11 @@ class Operations(View):
         runs = [(run, label) for run, label in every if run is not None]
         shown = {id(run) for run, _ in runs}
         self._told = {key: value for key, value in self._told.items() if key[0] in shown}
+        bars = [bar_of(run, label) for run, label in runs]
         return bars_svg(
-            [bar_of(run, label) for run, label in runs],
+            bars,
             lambda number, window, family: self._describe(*runs[number], window, family),
+            shown_windows(bars),
             title=f"Downtime of {state.run.scenario.name}, bar by bar",
             ink=DRAWING_INK,
         )
@@ -111,5 +113,5 @@ def extent(timeline, names: tuple[str, ...]) -> tuple[int, int]:
     """From the first to the last instant of windows; of the whole timeline where it has none of them."""
     found = [each for name in names for each in intervals(timeline, WINDOWS[name])]
     if not found:
-        return min(span.start for span in timeline.spans), max(max(span.end for span in timeline.spans), 1)
+        return min(span.start for span in timeline.spans), max(timeline.end, 1)
     return min(each.start_ns for each in found), max(each.start_ns + max(each.ns, 1) for each in found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipywidgets as widgets
 
-from vdpa_lab.plot import bar_of
+from vdpa_lab.plot import bar_of, shown_windows
 from vdpa_lab.plot.screen import WIDTH
 from vdpa_lab.ui import texts
 from vdpa_lab.ui.state import LabState
@@ -44,6 +44,8 @@ class Results:
         if [id(each) for each in runs] != [id(each) for each in self._drawn]:
             labels = zip((name, "previous", "now"), runs, strict=False)
             bars = [bar_of(run, label) for label, run in labels if run is not None]
+            if self.picture.windows != shown_windows(bars):
+                self.picture = self.theme.picture(shown_windows(bars))
             self.image.value = self.picture.png(bars)
             self.alternative.value = texts.alternative(bars)
             self.legend.value = texts.legend(bars)

@@ -8,7 +8,7 @@ from html import escape
 from vdpa_lab.library import BASES, bibliography
 from vdpa_lab.migration import Optimization, Run
 from vdpa_lab.model import Scenario
-from vdpa_lab.plot import FAMILIES, Bar, duration_words, swatch_png
+from vdpa_lab.plot import FAMILIES, Bar, duration_words, shown_windows, swatch_png
 from vdpa_lab.timeline import WINDOWS
 from vdpa_lab.units import MS, format_bytes
 
@@ -19,6 +19,7 @@ TOTALS = (
     "network_outage",
     "vm_paused",
     "reported_downtime",
+    "third_blackout",
 )
 LAYERS = {
     "kernel": "Linux kernel",
@@ -120,6 +121,8 @@ def interval(run: Run, window: str) -> str:
 def summary(run: Run, reference: Run, name: str) -> str:
     """The outage now, in a sentence."""
     now, then = run.windows["network_outage"], reference.windows["network_outage"]
+    if (back := run.windows.get("third_blackout")) is not None:
+        return f"Cancelled: no switchover; shadowing ends with {duration_words(back)} of blackout 3."
     if now is None:
         return "This migration has no network outage."
     return f"Network outage now {duration_words(now)}; {difference(now, then)} against {name}."
@@ -131,6 +134,8 @@ def totals(run: Run, previous: Run | None, reference: Run, name: str) -> str:
     rows = []
     for window in TOTALS:
         lengths = [each.windows[window] if each else None for each in (reference, previous, run)]
+        if window == "third_blackout" and lengths == [None] * 3:
+            continue  # only a cancelled migration has it
         cells = [f"<td>{NONE_HERE if ns is None else escape(duration_words(ns))}</td>" for ns in lengths]
         cells += [f"<td>{difference(lengths[2], then)}</td>" for then in lengths[:2]]
         title, said = escape(WINDOWS[window].title), (interval(run, window), rests_on(run, window))
@@ -170,7 +175,7 @@ def legend(bars: list[Bar]) -> str:
 def alternative(bars: list[Bar]) -> str:
     """The figure in words, for those who do not see it."""
     said = []
-    for window in bars[0].windows:
+    for window in shown_windows(bars):
         lengths = [f"{bar.label} {duration_words(bar.total(window))}" for bar in bars]
         said.append(f"{WINDOWS[window].title}: {', '.join(lengths)}")
     return f"<div class='vdpa-alt'>Stacked bars of the downtime. {escape('. '.join(said))}.</div>"

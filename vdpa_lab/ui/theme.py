@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import ipywidgets as widgets
 
 from vdpa_lab.plot import DowntimePicture
+from vdpa_lab.plot.downtime import SHOWN_WINDOWS
 from vdpa_lab.plot.style import INK
 
 # Of the picture that is made of pixels; everything else takes its colours from the page. A page that does not say
@@ -29,10 +32,10 @@ class Theme:
         """What a picture depends on."""
         return (self.page.value if self.page.value in INKS else "", self.projector.value)
 
-    def picture(self) -> DowntimePicture:
+    def picture(self, windows: Sequence[str] = SHOWN_WINDOWS) -> DowntimePicture:
         """An empty picture in the colours and at the sharpness of the moment."""
         page, loud = self.key()
-        return DowntimePicture(scale=SCALES[loud], ink=(LOUD_INKS if loud else INKS)[page])
+        return DowntimePicture(windows, scale=SCALES[loud], ink=(LOUD_INKS if loud else INKS)[page])
 
     def dress(self, root: widgets.DOMWidget) -> None:
         """Let the style sheet know."""

@@ -16,7 +16,7 @@ from vdpa_lab.ui.view import View
 from vdpa_lab.ui.view_texts import table
 from vdpa_lab.units import format_bytes, format_duration
 
-SPANS = {"Whole migration": 0, "Blackout 1": 1, "Blackout 2": 2}
+WHOLE = ("Whole migration", 0)
 
 
 def precopy_words(found: Precopy) -> str:
@@ -25,7 +25,9 @@ def precopy_words(found: Precopy) -> str:
         f"Precopy takes {format_duration(found.total_ns)}, {found.syncs} bitmap syncs and "
         f"{format_bytes(found.transferred_bytes)} on the wire; {found.left_pages:,} pages are left when the VM stops."
     )
-    if not found.converged:
+    if found.cancelled:
+        words += " Then it is cancelled: the devices go back to passthrough, and each is dark once more."
+    elif not found.converged:
         words += " It does not converge: what is left never fits the downtime limit. QEMU would go on for ever."
     if found.throttle:
         words += f" auto-converge takes {found.throttle:.0%} of the vCPUs' time in the end."
@@ -74,9 +76,19 @@ class PrecopyPage(Workload):
 
     def __init__(self, state: LabState, guarded: Callable[[Callable], Callable]):
         super().__init__(state, guarded)
-        self.span = widgets.ToggleButtons(options=SPANS, style={"button_width": "auto"})
+        self.span = widgets.ToggleButtons(options=(WHOLE,), style={"button_width": "auto"})
         self.span.observe(guarded(lambda _: self.show()), "value")
         self.box.children = [self.box.children[0], self.span, self.page]
+
+    def show(self) -> None:
+        """Only the blackouts that this migration has can be chosen."""
+        there = sorted({each["blackout"] for each in self.state.run.outages()})
+        options = (WHOLE, *((f"Blackout {number}", number) for number in there))
+        if options != self.span.options:
+            kept = self.span.value
+            self.span.options = options
+            self.span.value = kept if kept in there else 0
+        super().show()
 
     def key(self) -> tuple:
         return (self.state.run, self.span.value)
