@@ -185,6 +185,33 @@ def test_tab_goes_through_the_controls_in_the_order_in_which_they_are_read(dashb
 
 
 @pytest.mark.browser
+def test_cancel_is_heard_while_a_cell_runs(lab, lab_page):
+    lab.add_notebook("busy.ipynb", CELL.format("talk"), "import time; time.sleep(0)")
+    lab_page.open("busy.ipynb")
+    lab_page.run_all()
+    page = lab_page.page
+    page.get_by_role("tab", name="Worth", exact=True).click()
+    page.get_by_role("button", name="Work it out", exact=True).click()
+    lab_page.settle()
+    page.evaluate(
+        """() => {
+            const { content } = window.jupyterapp.shell.currentWidget;
+            content.activeCellIndex = content.widgets.length - 1;
+            content.activeCell.model.sharedModel.setSource('time.sleep(1000)');
+            window.jupyterapp.commands.execute('notebook:run-cell');
+        }"""
+    )
+    page.wait_for_timeout(500)
+    busy = page.locator(".jp-Notebook .jp-Cell").last.get_by_text("[*]")
+    busy.wait_for()
+    cancel = page.get_by_role("button", name="Cancel", exact=True)
+    assert cancel.is_enabled()
+    cancel.click()
+    page.get_by_role("tabpanel", name="Worth", exact=True).get_by_text("Cancelled.").wait_for()
+    assert busy.is_visible()
+
+
+@pytest.mark.browser
 def test_what_is_exported_can_be_downloaded(dashboard):
     page = dashboard.page
     page.get_by_role("tab", name="Keep", exact=True).click()

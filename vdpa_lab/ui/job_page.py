@@ -19,6 +19,16 @@ def progress_words(done: int, total: int, eta: float | None) -> str:
     return f"{done:,} of {total:,}{left}"
 
 
+def heard_at_once(widget: widgets.Widget) -> None:
+    """Have a widget's messages handled while a cell runs.
+
+    JupyterLab sends them on a subshell of the page's (commsOverSubshells), but ipykernel, from 7.4 on, hands a comm's
+    messages to the shell that wrote to it last, the one of the cells (BaseComm._reply_subshell_for).
+    """
+    if widget.comm is not None:
+        widget.comm._reply_subshell_for = lambda _, of_the_page: of_the_page
+
+
 class JobPage:
     """Buttons to start (named `begin`) and to cancel, and a page: `unasked`, what comes of it, or `cancelled`."""
 
@@ -28,6 +38,7 @@ class JobPage:
         self.state, self.job, self._cancelled = state, None, cancelled
         self.start = widgets.Button(description=begin)
         self.stop = widgets.Button(description="Cancel", disabled=True)
+        heard_at_once(self.stop)
         self.page = widgets.HTML(unasked)
         self.start.on_click(guarded(lambda _: self.begin()))
         self.stop.on_click(guarded(lambda _: self.cancel()))
