@@ -45,12 +45,7 @@ def texts_of(axes):
 
 def widths_of(axes):
     """Horizontal extent of each drawn segment, break marks left out."""
-    return [
-        path.vertices[:, 0].max() - path.vertices[:, 0].min()
-        for collection in axes.collections
-        if collection.get_zorder() < 3
-        for path in collection.get_paths()
-    ]
+    return [patch.get_width() for patch in axes.patches if patch.get_zorder() < 3]
 
 
 @pytest.fixture(scope="module")
@@ -135,10 +130,17 @@ def test_segments_are_as_long_as_their_time():
     assert "memory pinning 75%" in texts_of(axes)
 
 
+def test_a_segment_thinner_than_a_pixel_leaves_its_place_to_the_next():
+    parts = {"pin": 1000 * MS, "unpin": 1 * MS, "map": 0.2 * MS, "mkey": 500 * MS, "vq": 0.5 * MS}
+    axes = draw_downtime(axes_of(), [Bar("now", {"svq_switch": parts})], ["svq_switch"])
+    assert widths_of(axes) == pytest.approx([1000 * MS, 501.2 * MS])
+    assert "1.5 s" in texts_of(axes), "the length is that of all"
+
+
 def test_unexplained_time_is_hatched_grey():
     bar = Bar("now", {"svq_switch": {"unexplained": 10 * MS}})
     axes = draw_downtime(axes_of(), [bar], ["svq_switch"])
-    assert [c.get_hatch() for c in axes.collections] == [FAMILIES["unexplained"].hatch]
+    assert [each.get_hatch() for each in axes.patches] == [FAMILIES["unexplained"].hatch]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["unexplained constant"]
 
 

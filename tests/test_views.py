@@ -227,6 +227,8 @@ def test_a_worker_that_dies_is_said():
 
 
 def test_traffic_says_what_was_lost_and_why(lab):
+    for field in ("rx_pps", "tx_pps"):
+        lab.state.edit(field, "1000")
     text = Words(page(lab, 5)).text
     assert "source-dead" in text
     assert "rx 0.0" in text

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from matplotlib.axes import Axes
-from matplotlib.collections import PolyCollection
+from matplotlib.patches import Polygon, Rectangle
 
 from vdpa_lab.migration import Run
 from vdpa_lab.plot.style import FAMILIES, FONT_SIZE, PAPER_INK, Family, family_of, look, swatch
@@ -24,6 +24,7 @@ CLIP_RATIO = 20  # a bar this much longer than the next is cut
 CLIPPED_LENGTH, CLIPPED_STEP = 1.5, 0.2  # ... and drawn this much longer than it; the next longer a step more
 ROOM = 1.24  # of the longest bar: its length in words stands behind it
 HEAD, BAR_HEIGHT = 0.9, 0.72  # rows
+THIN = 0.001  # of the axis, about a pixel: a thinner segment is not drawn
 CHARACTER = 0.6 * (FONT_SIZE - 1) / 72  # width of a letter of a segment's label, in inches
 NONE_HERE = "none in this migration"
 # Seconds of a unit, its name, and from how many seconds on it is used.
@@ -125,7 +126,7 @@ def draw_downtime(
 
 def wipe(axes: Axes) -> Axes:
     """Take off what `draw_downtime` put on, at a fraction of the cost of clearing the axes."""
-    for artist in (*axes.collections, *axes.texts, *axes.lines):
+    for artist in (*axes.patches, *axes.texts, *axes.lines):
         artist.remove()
     return axes
 
@@ -153,16 +154,17 @@ def draw_head(axes: Axes, window: str, row: float, ink: str) -> None:
 
 def draw_bar(axes: Axes, bar: Bar, window: str, row: float, scale: Scale, ink: str) -> None:
     """One run's bar in one window, with its labels and its length in words."""
-    total, at, span = bar.total(window), 0.0, scale.span
+    total, start, at, span = bar.total(window), 0.0, 0.0, scale.span
     shrink = scale.drawn[total] / total if total else 1.0
     low, high = row - BAR_HEIGHT / 2, row + BAR_HEIGHT / 2
     cut = total * shrink - span * 0.035 if shrink < 1 else math.inf
     for name, ns in (bar.windows.get(window) or {}).items():
-        end = at + ns * shrink
-        corners = [(at, low), (at, high), (end, high), (end, low)]
-        axes.add_collection(PolyCollection([corners], **look(FAMILIES[name])), autolim=False)
-        _label_segment(axes, FAMILIES[name], ns / total, at, min(end, max(at, cut)), row, span)
-        at = end
+        at += ns * shrink
+        if at - start < THIN * span:
+            continue  # the next one covers its place
+        axes.add_artist(Rectangle((start, low), at - start, high - low, **look(FAMILIES[name])))
+        _label_segment(axes, FAMILIES[name], ns / total, start, min(at, max(start, cut)), row, span)
+        start = at
     text = ("→ " if shrink < 1 else "") + duration_words(total)
     if bar.windows.get(window) is None:
         text = NONE_HERE
@@ -197,7 +199,7 @@ def _label_segment(axes, family: Family, share_of_bar, left, right, y, span) -> 
 def _break_mark(axes, x, low, high, span, ink) -> None:
     slant, gap = span * 0.006, span * 0.007
     corners = [(x - slant, low), (x + slant, high), (x + slant + gap, high), (x - slant + gap, low)]
-    axes.add_collection(PolyCollection([corners], facecolor="white", edgecolor="none", zorder=3), autolim=False)
+    axes.add_artist(Polygon(corners, facecolor="white", edgecolor="none", zorder=3))
     for shift in (0, gap):
         axes.plot([x - slant + shift, x + slant + shift], [low, high], color=ink, lw=1.2, zorder=4)
 

@@ -9,10 +9,10 @@ from vdpa_lab.plot.style import EDGE, FAMILIES
 STROKES = {
     "/": "M0,6 L6,0",
     "\\": "M0,0 L6,6",
-    ".": "M2,2 h1.5",
     "|": "M3,0 V6",
+    "-": "M0,3 H6",
+    "+": "M3,0 V6 M0,3 H6",
     "x": "M0,0 L6,6 M0,6 L6,0",
-    "o": "M2,3 h2",
 }
 
 

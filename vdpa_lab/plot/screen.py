@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import io
+import struct
+import zlib
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.image import imsave
 from matplotlib.transforms import Bbox
 
 from vdpa_lab.plot.downtime import HEAD, SHOWN_WINDOWS, Bar, Scale, draw_bar, draw_head, dress, scale_of, wipe
@@ -41,7 +42,7 @@ class Panel:
             if shown != self.rows[number]:
                 canvas.restore_region(self._under[number])
                 draw_bar(wipe(self.axes), bar, self.window, HEAD + number, scale, ink)
-                artists = [*self.axes.collections, *self.axes.lines, *self.axes.texts]
+                artists = [*self.axes.patches, *self.axes.lines, *self.axes.texts]
                 for artist in sorted(artists, key=lambda each: each.zorder):
                     self.axes.draw_artist(artist)
                 self.rows[number] = shown
@@ -93,7 +94,16 @@ class DowntimePicture:
         """The bars as a transparent PNG of WIDTH x HEIGHT times the scale pixels."""
         for panel in self.panels:
             panel.show(self.canvas, bars, self.ink)
-        out = io.BytesIO()
-        # The canvas' own print_png would draw everything once more.
-        imsave(out, self.canvas.buffer_rgba(), format="png", pil_kwargs={"compress_level": 1})
-        return out.getvalue()
+        return _png(np.asarray(self.canvas.buffer_rgba()))
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    """Pixels, uint8[height, width, 4], as PNG without filters (RFC 2083); Pillow tries five, in thrice the time."""
+    height, width, channels = pixels.shape
+    rows = np.zeros((height, 1 + width * channels), np.uint8)  # a row begins with its filter, 0: none
+    rows[:, 1:] = pixels.reshape(height, -1)
+    head = struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)  # 8 bits a channel, red green blue alpha
+    found = b"\x89PNG\r\n\x1a\n"
+    for kind, data in ((b"IHDR", head), (b"IDAT", zlib.compress(rows, 1)), (b"IEND", b"")):
+        found += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    return found

@@ -41,7 +41,8 @@ class Family(NamedTuple):
         return "#000000" if luminance > 0.179 else "#ffffff"
 
 
-# In the order in which they are stacked. Grey means: no mechanism behind it.
+# In the order in which they are stacked. Grey means: no mechanism behind it. Hatches of straight lines, and few of
+# them: dots and rings take matplotlib up to ten times as long to draw.
 FAMILIES = {
     family.name: family
     for family in (
@@ -52,11 +53,11 @@ FAMILIES = {
         Family("vq", "virtqueue commands", OKABE_ITO["green"]),
         Family("cvq", "control virtqueue", OKABE_ITO["purple"]),
         Family("qemu", "notifiers and QEMU", OKABE_ITO["yellow"]),
-        Family("state", "device state", OKABE_ITO["purple"], "..."),
+        Family("state", "device state", OKABE_ITO["purple"], "+++"),
         Family("link", "last RAM and link", OKABE_ITO["green"], "|||"),
-        Family("unexplained", "unexplained constant", "#B8B8B8", "xxx"),
+        Family("unexplained", "unexplained constant", "#B8B8B8", "xx"),
         Family("waiting", "waiting", "#E6E6E6"),
-        Family("other", "operations without a price", "#CFCFCF", "ooo"),
+        Family("other", "operations without a price", "#CFCFCF", "---"),
     )
 }
 # Prefix of a cost's key -> family; the longest prefix that fits counts.

@@ -43,7 +43,10 @@ def axis_key(field: Field) -> str:
 
 def choices() -> dict[str, tuple[str, str]]:
     """What can be varied: by key its title, and values to begin with as text."""
-    found = {axis_key(field): (field.title, ", ".join(field.options)) for field in FIELDS.values()}
+    found = {}
+    for field in FIELDS.values():
+        written = [option for option in field.options if field.read(option) is not None]  # a file leaves None out
+        found[axis_key(field)] = (field.title, ", ".join(written))
     return found | {
         f"{TOGGLE}{name}": (f"with, without: {each.title}", "off, on") for name, each in catalogue().items()
     }
