@@ -26,7 +26,7 @@ from vdpa_lab.plot import (
     save_figure,
     swatch_png,
 )
-from vdpa_lab.plot.downtime import CLIP_RATIO, ROOM, SHOWN_WINDOWS, WINDOWS_OF_A_BAR, clip_at
+from vdpa_lab.plot.downtime import AXES, CLIP_RATIO, ROOM, SHOWN_WINDOWS, WINDOWS_OF_A_BAR, clip_at, scale_of
 from vdpa_lab.plot.style import PREFIXES
 from vdpa_lab.timeline.breakdown import WAITING
 from vdpa_lab.units import MS, SECOND
@@ -128,6 +128,13 @@ def test_segments_are_as_long_as_their_time():
     assert sorted(widths_of(axes)) == [10 * MS, 30 * MS]
     assert "40 ms" in texts_of(axes)
     assert "memory pinning 75%" in texts_of(axes)
+
+
+def test_an_axis_stays_while_bars_change_a_little():
+    spans = [scale_of([Bar("now", {"svq_switch": {"pin": ms * MS}})], ["svq_switch"]).span for ms in range(100, 200)]
+    assert len(set(spans)) <= AXES + 1
+    assert spans == sorted(spans)
+    assert all(span >= ROOM * ms * MS for span, ms in zip(spans, range(100, 200), strict=True))
 
 
 def test_a_segment_thinner_than_a_pixel_leaves_its_place_to_the_next():
@@ -313,7 +320,9 @@ def test_each_total_carries_its_interval(talk):
     assert low < bar.total("network_outage") < high
     (words,) = [text for text in axes.texts if text.get_text() == duration_words(bar.total("network_outage"))]
     assert words.get_position()[0] > high
-    pixel = (high + (ROOM - 1) * bar.total("network_outage")) / (700 - 92)
+    span, needed = scale_of([bar], ["network_outage"]).span, high + (ROOM - 1) * bar.total("network_outage")
+    assert needed <= span < needed * 2 ** (1 / AXES), "there is room for the words"
+    pixel = span / (700 - 92)
     assert f"H{92 + high / pixel:.1f}" in bars_svg([bar], lambda *_: "", ["network_outage"], title="t")
     other = Bar("short", {"network_outage": {"map": MS}}, {"network_outage": (MS - 1, MS + 1)})
     assert len(draw_downtime(axes_of(), [bar, other], ["network_outage"]).lines) == 2 + 1, (

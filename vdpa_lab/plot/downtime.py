@@ -24,6 +24,7 @@ CLIP_RATIO = 20  # a bar this much longer than the next is cut
 CLIPPED_LENGTH, CLIPPED_STEP = 1.5, 0.2  # ... and drawn this much longer than it; the next longer a step more
 ROOM = 1.24  # of the longest bar: its length in words stands behind it
 HEAD, BAR_HEIGHT = 0.9, 0.72  # rows
+AXES = 4  # lengths of an axis from one to its double: few, so that it stays while bars change a little
 THIN = 0.001  # of the axis, about a pixel: a thinner segment is not drawn
 CHARACTER = 0.6 * (FONT_SIZE - 1) / 72  # width of a letter of a segment's label, in inches
 NONE_HERE = "none in this migration"
@@ -133,7 +134,7 @@ def wipe(axes: Axes) -> Axes:
 
 def scale_of(bars: Sequence[Bar], windows: Sequence[str]) -> Scale:
     """The scale of these windows: true up to where bars are cut, above that in steps of equal length that keep the
-    order; there is room for intervals, and behind them for words."""
+    order; there is room for intervals, and behind them for words. The axis has one of AXES lengths an octave."""
     groups = [[bar.total(window) for bar in bars] for window in windows]
     totals = [total for group in groups for total in group]
     limit = max(map(clip_at, groups), default=0)
@@ -143,7 +144,8 @@ def scale_of(bars: Sequence[Bar], windows: Sequence[str]) -> Scale:
     drawn = {total: steps.get(total, total) for total in totals if total} or {0: longest}
     end = max(drawn.values())
     highs = [bar.spread[name][1] for bar in bars for name in windows if name in bar.spread and bar.total(name) <= limit]
-    return Scale(drawn, max([end, *highs]) + (ROOM - 1) * end)
+    needed = max([end, *highs]) + (ROOM - 1) * end
+    return Scale(drawn, 2 ** (math.ceil(AXES * math.log2(needed)) / AXES))
 
 
 def draw_head(axes: Axes, window: str, row: float, ink: str) -> None:
