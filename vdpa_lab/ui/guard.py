@@ -134,9 +134,9 @@ CSS = """
 .vdpa-pairs {font-size: 12px; margin: 0 0 6px; padding-left: 18px}
 .vdpa-root .vdpa-listing {font-size: 11px; line-height: 1.35; max-height: 560px; overflow: auto; padding: 6px;
   background: var(--jp-layout-color2, #f3f3f3); color: var(--jp-ui-font-color1, #222)}
-.vdpa-root .widget-tab > .lm-TabBar .lm-TabBar-tab {flex: 0 0 auto; min-width: 0; padding: 0 8px}
+.vdpa-root .widget-tab > .lm-TabBar .lm-TabBar-tab {flex: 0 0 auto; min-width: 0; padding: 0 5px}
 .vdpa-root .widget-tab > .lm-TabBar .lm-TabBar-content {flex-wrap: wrap}
-.vdpa-root .widget-tab > .lm-TabBar .lm-TabBar-tabLabel {overflow: visible}
+.vdpa-root .widget-tab > .lm-TabBar .lm-TabBar-tabLabel {overflow: visible; font-size: 12px}
 .vdpa-root .vdpa-results .vdpa-fields .widget-label {text-align: left}
 .vdpa-paper {color: var(--jp-ui-font-color1, #222); margin: 4px 0; max-width: 780px}
 .vdpa-paper svg {width: 100%; height: auto; display: block}
