@@ -2,16 +2,23 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+
+from conftest import CHECKOUT
+
+
+def compiler_on(**more):
+    """An environment with the compiler on."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("NUMBA_", "COV_"))} | more
 
 
 def simulated(cache):
     """stdout and stderr of a simulation in a process of its own, with the compiler on and this cache."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("NUMBA_", "COV_"))}
     done = subprocess.run(
         [sys.executable, "-m", "vdpa_lab", "simulate", "sim-256-1d", "--json"],
-        env={**environment, "NUMBA_CACHE_DIR": str(cache)}, capture_output=True, text=True, check=True,
+        env=compiler_on(NUMBA_CACHE_DIR=str(cache)), capture_output=True, text=True, check=True,
     )  # fmt: skip
     return json.loads(done.stdout), done.stderr
 
@@ -23,6 +30,25 @@ def test_a_cold_cache_is_said_once_and_a_warm_one_never(tmp_path):
     assert len(said.splitlines()) == 1
     assert quiet == ""
     assert cold == warm
+
+
+def test_a_kernel_is_compiled_anew_when_one_that_it_calls_has_changed(tmp_path):
+    """Of itself numba looks at the file of the outer one only, and goes on with what it compiled before."""
+    folder = tmp_path / "vdpa_lab" / "kernels"
+    shutil.copytree(CHECKOUT / "vdpa_lab" / "kernels", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder.parent / "__init__.py").touch()
+    call = "from vdpa_lab.kernels._jit import kernel\n{}\n@kernel{}\ndef {}():\n    return {}\n"
+    (folder / "outer.py").write_text(call.format("from vdpa_lab.kernels.inner import inner", "", "outer", "inner()"))
+    environment = compiler_on(NUMBA_CACHE_DIR=str(tmp_path / "cache"))
+    found = []
+    for value in (1, 2, 2):
+        (folder / "inner.py").write_text(call.format("", "(inline=True)", "inner", value))
+        done = subprocess.run(
+            [sys.executable, "-c", "from vdpa_lab.kernels.outer import outer; print(outer(), *outer.stats.cache_hits)"],
+            env=environment, cwd=tmp_path, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        found.append(done.stdout.split())
+    assert found == [["1"], ["2"], ["2", "()"]], "and taken from the cache when nothing has"
 
 
 def test_a_cache_that_cannot_be_written_breaks_nothing(tmp_path):

@@ -1,14 +1,17 @@
 """The one decorator of compiled kernels, and the only place that imports numba.
 
-Compiled code is cached where numba can write; a cache that cannot be written never breaks anything.
+Compiled code is cached where numba can write; a cache that cannot be written never breaks anything. numba renews what
+a kernel's own file gave; since kernels are compiled into each other, here a change of any file of this folder does.
 Fences order the accesses of two threads to one ring; they do nothing where kernels run as plain Python.
 """
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numba
 from numba.core import event
@@ -16,6 +19,7 @@ from numba.core.cgutils import ir
 from numba.extending import intrinsic
 
 DISABLED = bool(numba.config.DISABLE_JIT)
+SOURCES = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))).digest()
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 
 
@@ -25,7 +29,7 @@ class _Note(event.Listener):
     told = False
 
     def on_start(self, event: event.Event) -> None:
-        if not self.told and event.data["dispatcher"].py_func.__module__.startswith("vdpa_lab."):
+        if not self.told and (event.data["dispatcher"].py_func.__module__ or "").startswith("vdpa_lab."):
             self.told = True
             print("vdpa_lab: compiling kernels, once on this machine …", file=sys.stderr, flush=True)
 
@@ -51,9 +55,13 @@ def kernel(
 
     def compile_(each: Callable) -> Callable:
         try:
-            return numba.njit(each, cache=True, **options)
+            compiled = numba.njit(each, cache=True, **options)
         except RuntimeError:  # "cannot cache function: no locator available"
             return numba.njit(each, **options)
+        if not DISABLED:
+            kept = compiled._cache._cache_file
+            kept._source_stamp = (kept._source_stamp, SOURCES)
+        return compiled
 
     return compile_ if function is None else compile_(function)
 
