@@ -55,14 +55,14 @@ def _bar(bar: Bar, number: int, window: str, top: int, scale: Scale, describe: D
     shrink = scale.drawn[total] / total if total else 1.0
     middle = top + BAR / 2 + 4
     parts = [f"<text x='{LABELS - 6}' y='{middle}' font-size='11.5' text-anchor='end'>{escape(bar.label)}</text>"]
-    left = float(LABELS)
+    left, labels = float(LABELS), ""
     for name, ns in (bar.windows.get(window) or {}).items():
         width = ns * shrink / a_pixel
         parts.append(
             f"<rect x='{left:.2f}' y='{top}' width='{max(width, 0.3):.2f}' height='{BAR}' fill='{fill(name, ids)}' "
             f"stroke='{EDGE}' stroke-width='.5'><title>{escape(describe(number, window, name))}</title></rect>"
         )
-        parts.append(_label(name, ns / total, left, width, top, middle))
+        labels += _label(name, ns / total, left, width, top, middle)
         left += width
     if shrink < 1:
         cut = left - 16
@@ -76,6 +76,7 @@ def _bar(bar: Bar, number: int, window: str, top: int, scale: Scale, describe: D
         path = f"{ends}M{low:.1f},{top + BAR / 2} H{high:.1f}"
         parts.append(f"<path d='{path}' stroke='currentColor' stroke-width='1.2' pointer-events='none'/>")
         left = max(left, high)
+    parts.append(labels)  # above the interval, which would strike them out
     words = ("→ " if shrink < 1 else "") + duration_words(total) if bar.windows.get(window) is not None else NONE_HERE
     parts.append(f"<text x='{left + 6:.1f}' y='{middle}' font-size='11.5' font-weight='bold'>{words}</text>")
     return "".join(parts)
@@ -90,6 +91,6 @@ def _label(name: str, share: float, left: float, width: float, top: int, middle:
     at, room = left + width / 2, len(text) * CHARACTER + 4
     under = f"<rect x='{at - room / 2:.1f}' y='{top + 2}' width='{room:.0f}' height='{BAR - 4}' fill='{family.color}'/>"
     return (
-        f"<g pointer-events='none'>{under if family.hatch else ''}<text x='{at:.1f}' y='{middle}' font-size='11' "
+        f"<g pointer-events='none'>{under}<text x='{at:.1f}' y='{middle}' font-size='11' "
         f"text-anchor='middle' fill='{family.label_color}'>{escape(text)}</text></g>"
     )

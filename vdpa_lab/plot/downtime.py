@@ -193,8 +193,8 @@ def _label_segment(axes, family: Family, share_of_bar, left, right, y, span) -> 
         if (len(text) + 1) * CHARACTER < room:
             label = axes.text((left + right) / 2, y, text, color=family.label_color, fontsize=FONT_SIZE - 1)
             label.set(va="center", ha="center")
-            if family.hatch:
-                label.set_bbox({"facecolor": family.color, "edgecolor": "none", "pad": 0.6})
+            # Neither a hatch nor the interval runs through it.
+            label.set_bbox({"facecolor": family.color, "edgecolor": "none", "pad": 0.6})
             return
 
 

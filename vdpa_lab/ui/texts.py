@@ -78,15 +78,14 @@ def status(error: str, notice: str, summary: str) -> str:
 
 
 def difference(now: int | None, then: int | None) -> str:
-    """The change in ms and percent."""
+    """The change in ms, or in what suits it from ten seconds on, and percent."""
     if now is None or then is None:
         return "–"
     if now == then:
         return "no change"
     ms = (now - then) / MS
     digits = 0 if abs(ms) >= 1000 else 1 if abs(ms) >= 10 else 3
-    # Beyond ten minutes milliseconds are digits without meaning.
-    change = f"{ms:+,.{digits}f} ms" if abs(ms) < 600_000 else f"{'+' if ms > 0 else ''}{duration_words(now - then)}"
+    change = f"{ms:+,.{digits}f} ms" if abs(ms) < 10_000 else f"{'+' if ms > 0 else ''}{duration_words(now - then)}"
     return f"{change}{_percent(now, then)}".replace("-", "−")
 
 
