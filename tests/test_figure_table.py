@@ -15,6 +15,7 @@ from vdpa_lab.beside.validation import validation_text
 from vdpa_lab.migration import simulate
 from vdpa_lab.migration.compare import compare_figures
 from vdpa_lab.model import find_scenario
+from vdpa_lab.model.reference import scenario_text
 from vdpa_lab.plot import figures_figure
 from vdpa_lab.plot.tour import write_tour
 from vdpa_lab.timeline import WINDOWS
@@ -52,6 +53,7 @@ def test_an_unknown_figure_is_refused():
 def test_the_validation_report_is_what_it_would_be_now():
     """Meant? make validation"""
     assert (CHECKOUT / "docs" / "windows.md").read_text() == windows_text()
+    assert (CHECKOUT / "docs" / "scenario.md").read_text() == scenario_text()
     assert (CHECKOUT / "docs" / "validation.md").read_text() == validation_text()
 
 

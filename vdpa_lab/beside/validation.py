@@ -1,6 +1,6 @@
 """docs/validation.md: what the model was held against.
 
-`python -m vdpa_lab.beside.validation docs` writes it and docs/windows.md; a test keeps both as they would be written.
+`python -m vdpa_lab.beside.validation docs` writes it, docs/windows.md and docs/scenario.md; a test keeps them so.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from vdpa_lab.beside.tables import markdown_table
 from vdpa_lab.library import precopy_runs, read_figures
 from vdpa_lab.migration.compare import TOLERANCE, compare_figures, met, printed
 from vdpa_lab.migration.precopy import precopy
+from vdpa_lab.model.reference import scenario_text
 from vdpa_lab.model.scenario_file import save_text
 from vdpa_lab.units import SECOND
 
@@ -164,3 +165,4 @@ if __name__ == "__main__":
     folder = Path(sys.argv[1])
     save_text(validation_text(), folder / "validation.md")
     save_text(windows_text(), folder / "windows.md")
+    save_text(scenario_text(), folder / "scenario.md")
