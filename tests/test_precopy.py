@@ -161,12 +161,13 @@ def test_equal_seeds_give_equal_runs():
     st.sampled_from([32, 64, 128]),
     st.floats(0.0, 0.6),
     st.sampled_from([100, 300, 1000]),
+    st.sampled_from([2, 4]),
 )
-def test_in_amounts_within_5_percent_of_page_by_page(pattern, zero, mib, load, limit):
+def test_in_amounts_within_5_percent_of_page_by_page(pattern, zero, mib, load, limit, share):
     """Away from the edge of convergence: there a window more or less decides."""
     rate = int(load * mib * MIB / PAGE_SIZE)
     small = 128 * MIB if PLAIN else 512 * MIB
-    one = scenario(mib * MIB, rate, pattern, limit * MS, zero, memory=small, working_set=small // 4)
+    one = scenario(mib * MIB, rate, pattern, limit * MS, zero, memory=small, working_set=small // share)
     amounts, exact = precopy(one), precopy(one, exact=True)
     slack = 2 * WINDOW  # a decision falls into one window or the next
     assert amounts.total_ns == pytest.approx(exact.total_ns, rel=0.05, abs=slack)
@@ -174,6 +175,16 @@ def test_in_amounts_within_5_percent_of_page_by_page(pattern, zero, mib, load, l
         exact.transferred_bytes, rel=0.05, abs=slack * mib * MIB // SECOND
     )
     assert amounts.converged == exact.converged is True
+
+
+@pytest.mark.parametrize(("mib", "load", "limit"), [(128, 0.837, 50), (32, 0.166, 100)])
+def test_zeros_of_the_working_set_that_are_written_go_out_whole(mib, load, limit):
+    """Seven tenths of RAM are zeros and half of it is written: the first pass sends more than the rest of RAM."""
+    one = scenario(mib * MIB, int(load * mib * MIB / PAGE_SIZE), "random", limit * MS, 0.7)
+    amounts, exact = precopy(one), precopy(one, exact=True)
+    assert amounts.iterations[0].sent_bytes == pytest.approx(exact.iterations[0].sent_bytes, rel=0.03)
+    assert exact.iterations[0].sent_bytes > 1.04 * 0.3 * one.guest.memory
+    assert amounts.total_ns == pytest.approx(exact.total_ns, rel=0.03, abs=WINDOW)
 
 
 @settings(max_examples=3 if PLAIN else 40, derandomize=True)

@@ -19,6 +19,7 @@ from vdpa_lab.units import SECOND
 
 CHUNK = 1 << CLEAR_SHIFT
 STILL = -1  # the kind of pages that the workload does not write
+PIECES = 64  # in which zeros of the working set come up to be sent, each with what has been written to it by then
 
 
 class _Written:
@@ -48,7 +49,7 @@ class AggregateRam(Amounts):
         self.written = _kinds(layout, dirty)
         used = layout.written_first + layout.written
         self._queue = [row for row in _first_pass(layout, self.written) if row.pages]
-        self._writes = 0.0
+        self._writes = self._ever = 0.0
         self._first_pass, self._sent = True, 0
         low, high = layout.written_first // CHUNK, -(-used // CHUNK)
         self._cleared = dict.fromkeys(range(low, high), 0.0)  # chunk -> writes before it was cleared in KVM
@@ -61,7 +62,8 @@ class AggregateRam(Amounts):
 
     def write(self, ns: int, share: float = 1.0) -> None:
         """The guest runs for `ns`, its vCPUs for `share` of the time."""
-        self._writes += self.rate * ns / SECOND * share
+        writes = self.rate * ns / SECOND * share
+        self._writes, self._ever = self._writes + writes, self._ever + writes
 
     def sync(self) -> int:
         """migration_bitmap_sync: pages newly dirty, the first time none."""
@@ -99,7 +101,22 @@ class AggregateRam(Amounts):
         late = [each.touched(low, high, writes * i / len(chunks), writes) for i, (low, high, _) in enumerate(chunks)]
         return (1 - unsent) * whole + unsent * sum(late)
 
+    def _settle(self) -> None:
+        """What has been written of the zeros that come next is zeros no more."""
+        row = self._queue[0]
+        if row.settled or not row.zero or row.kind == STILL:
+            return
+        each = self.written[row.kind]
+        piece, at = min(row.pages, -(-each.pages // PIECES)), row.at
+        written = round(each.touched(0, piece, 0.0, self._ever * each.share))
+        rest = [(written, False, at, at + piece), (piece - written, True, at, at + piece)]
+        found = [_Pages(row.kind, pages, zero, low, high, True) for pages, zero, low, high in rest if pages]
+        if row.pages > piece:
+            found.append(_Pages(row.kind, row.pages - piece, True, at + piece, row.stop))
+        self._queue[:1] = found
+
     def next_pages(self) -> tuple[int, bool]:
+        self._settle()
         row = self._queue[0]
         ahead = self._next_chunk * CHUNK - self._sent  # to the chunk of the working set that is cleared next
         if self._first_pass and self._next_chunk in self._cleared and ahead > 0:
@@ -134,7 +151,7 @@ class AggregateRam(Amounts):
 class _Pages:
     """Dirty pages of one kind (the number of a `_Written`, or STILL) that go out one after the other.
 
-    They lie evenly among the pages [first, stop) of RAM.
+    They lie evenly among the pages [first, stop) of RAM. settled: what was written to these zeros is told apart.
     """
 
     kind: int
@@ -142,6 +159,7 @@ class _Pages:
     zero: bool
     first: int
     stop: int
+    settled: bool = False
 
     def __post_init__(self) -> None:
         self.density = self.pages / (self.stop - self.first) if self.pages else 0.0
