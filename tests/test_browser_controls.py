@@ -18,13 +18,18 @@ CUT_OFF = """() => [...document.querySelectorAll('.vdpa-root, .vdpa-controls, .v
     .map(e => `${e.className} ${e.scrollWidth} > ${e.clientWidth}`)"""
 
 
-@pytest.fixture
-def dashboard(lab, lab_page):
-    lab.add_notebook("controls.ipynb", CELL.format("sim-256-1d"))
+def explored(lab, lab_page, scenario, *cells):
+    """The page of a notebook with the dashboard of a scenario in sight, and further cells below it."""
+    lab.add_notebook("controls.ipynb", CELL.format(scenario), *cells)
     lab_page.open("controls.ipynb")
     lab_page.run_all()
     lab_page.picture()
     return lab_page
+
+
+@pytest.fixture
+def dashboard(lab, lab_page):
+    return explored(lab, lab_page, "sim-256-1d")
 
 
 def kind_of(control):
@@ -112,11 +117,7 @@ def with_needs(name):
 
 @pytest.mark.browser
 def test_every_toggle_once(lab, lab_page):
-    lab.add_notebook("toggles.ipynb", CELL.format("talk"))
-    lab_page.open("toggles.ipynb")
-    lab_page.run_all()
-    lab_page.picture()
-    page = lab_page.page
+    page = explored(lab, lab_page, "talk").page
     for name in catalogue():
         page.get_by_label("Preset", exact=True).select_option(label="Stock: nothing optimised")
         lab_page.settle()
@@ -186,10 +187,7 @@ def test_tab_goes_through_the_controls_in_the_order_in_which_they_are_read(dashb
 
 @pytest.mark.browser
 def test_cancel_is_heard_while_a_cell_runs(lab, lab_page):
-    lab.add_notebook("busy.ipynb", CELL.format("talk"), "import time; time.sleep(0)")
-    lab_page.open("busy.ipynb")
-    lab_page.run_all()
-    page = lab_page.page
+    page = explored(lab, lab_page, "talk", "import time; time.sleep(0)").page
     page.get_by_role("tab", name="Worth", exact=True).click()
     page.get_by_role("button", name="Work it out", exact=True).click()
     lab_page.settle()

@@ -88,11 +88,10 @@ class FlowResult:
 class Traffic:
     """All flows; empty without traffic, and where `too_many` packets come to go through them one by one.
 
-    learned_ns: per device when the fabric knows its new place (None: never).
-    self_announce_ns: QEMU's RARP rounds, which never reach the fabric; rounds: the guest's. A cancelled migration has
-    none, and no new place. svq_busy_ns: of the
-    forwarding thread. skipped_ns: of a long precopy, not simulated: the same as what surrounds it. Times are those of
-    the timeline.
+    learned_ns: per device when the fabric knows its new place (None: never). self_announce_ns: QEMU's RARP rounds,
+    which never reach the fabric; rounds: the guest's. A cancelled migration has none, and no new place. svq_busy_ns:
+    of the forwarding thread. skipped_ns: of a long precopy, not simulated: the same as what surrounds it. Times are
+    those of the timeline.
     """
 
     flows: tuple[FlowResult, ...] = ()

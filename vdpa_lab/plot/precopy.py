@@ -63,10 +63,10 @@ def whole_figure(run: Run, blackout: int = 0) -> Figure:
     """
     timeline, seen = run.timeline, run.traffic()
     dead = [(each["blackout"], each["start_ns"], each["start_ns"] + each["ns"]) for each in run.outages()]
-    edges = {
-        number: (min(start for n, start, _ in dead if n == number), max(stop for n, _, stop in dead if n == number))
-        for number, _, _ in dead
-    }
+    edges: dict[int, tuple[int, int]] = {}
+    for number, start, stop in dead:
+        first, last = edges.get(number, (start, stop))
+        edges[number] = min(first, start), max(last, stop)
     sent = next((span for span in timeline.spans if span.op == "precopy"), None)
     end = max([*timeline.marks.values(), sent.end if sent else 0])
     low, high = edges.get(blackout, (0, end))

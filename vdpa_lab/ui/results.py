@@ -44,8 +44,8 @@ class Results:
         if [id(each) for each in runs] != [id(each) for each in self._drawn]:
             labels = zip((name, "previous", "now"), runs, strict=False)
             bars = [bar_of(run, label) for label, run in labels if run is not None]
-            if self.picture.windows != shown_windows(bars):
-                self.picture = self.theme.picture(shown_windows(bars))
+            if self.picture.windows != (windows := shown_windows(bars)):
+                self.picture = self.theme.picture(windows)
             self.image.value = self.picture.png(bars)
             self.alternative.value = texts.alternative(bars)
             self.legend.value = texts.legend(bars)
