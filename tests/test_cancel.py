@@ -14,6 +14,7 @@ from vdpa_lab.sweep import attribute
 from vdpa_lab.ui.results import Results
 from vdpa_lab.ui.state import LabState
 from vdpa_lab.ui.theme import Theme
+from vdpa_lab.ui.workload import precopy_words
 from vdpa_lab.units import GIB, MS, SECOND
 from vdpa_lab.words import InputError
 
@@ -150,6 +151,7 @@ def test_precopy_ends_when_cancel_comes():
     assert exact.cancelled is amounts.cancelled is True
     assert exact.total_ns == pytest.approx(amounts.total_ns, rel=0.05)
     assert exact.left_pages == pytest.approx(amounts.left_pages, rel=0.05)
+    assert f"{run.left_pages:,} pages are left when it is cancelled." in precopy_words(run)
     at_once = precopy.precopy(cancelled("talk", 0))
     assert (at_once.total_ns, at_once.transferred_bytes) == (0, 0)
 

@@ -23,10 +23,11 @@ def precopy_words(found: Precopy) -> str:
     """How precopy went, in a sentence or two."""
     words = (
         f"Precopy takes {format_duration(found.total_ns)}, {found.syncs} bitmap syncs and "
-        f"{format_bytes(found.transferred_bytes)} on the wire; {found.left_pages:,} pages are left when the VM stops."
+        f"{format_bytes(found.transferred_bytes)} on the wire; {found.left_pages:,} pages are left when "
+        f"{'it is cancelled' if found.cancelled else 'the VM stops'}."
     )
     if found.cancelled:
-        words += " Then it is cancelled: the devices go back to passthrough, and each is dark once more."
+        words += " The devices go back to passthrough, and each is dark once more."
     elif not found.converged:
         words += " It does not converge: what is left never fits the downtime limit. QEMU would go on for ever."
     if found.throttle:
