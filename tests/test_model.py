@@ -227,6 +227,17 @@ def test_without_a_control_virtqueue_nothing_needs_one(driver):
     assert VdpaDevice(driver=driver, cvq=False, features=features).negotiated_features == features
 
 
+def test_the_features_that_need_a_control_virtqueue():
+    """VIRTIO 1.3, 5.1.3.1, and two features that add commands to the control virtqueue."""
+    required = "CTRL_RX CTRL_VLAN GUEST_ANNOUNCE MQ CTRL_MAC_ADDR NOTF_COAL RSS VQ_NOTF_COAL HASH_TUNNEL"
+    commands = "CTRL_GUEST_OFFLOADS CTRL_RX_EXTRA"
+    assert {feature.name for feature in NEED_CTRL_VQ} == {*required.split(), *commands.split()}
+    word = feature_mask(Feature.VERSION_1, Feature.ACCESS_PLATFORM)
+    for feature in NEED_CTRL_VQ:
+        with pytest.raises(ScenarioError, match=f"{feature.name} need a control virtqueue"):
+            VdpaDevice(cvq=False, features=word | feature.mask)
+
+
 def test_feature_names_and_masks():
     assert Feature.RING_PACKED.mask == 1 << 34
     assert feature_mask(Feature.CSUM, Feature.MQ, Feature.MQ) == 0x400001

@@ -85,7 +85,7 @@ CASES = (
 
 def _judge_need_event(answer: Any) -> Message:
     why = "One subtraction on each side, modulo 2^16, and no case for the wrap: vring_need_event of Linux."
-    look = "VIRTIO 1.3, 2.7.7.2; event = used_event or avail_event, new and old = the index now and at the last call"
+    look = "VIRTIO 1.3, 2.7.7.2 and 2.7.10.1; event = used_event or avail_event, new and old = the index now and then"
     return judge_function(answer, _need_event, CASES, why, "need_event(event, new, old)", look)
 
 
@@ -111,7 +111,7 @@ def _judge_used_event(answer: Any) -> Message:
         "A busy driver asks late and gets one interrupt for a whole batch; Linux asks for three quarters of "
         "what is out."
     )
-    return judge_number(answer, expected, "(the value of used_event)", why, slips, "VIRTIO 1.3, 2.7.7.2", 0.0)
+    return judge_number(answer, expected, "(the value of used_event)", why, slips, "VIRTIO 1.3, 2.7.7.1", 0.0)
 
 
 def _suppression() -> bytes:
@@ -122,7 +122,7 @@ def _suppression() -> bytes:
 
 def _judge_suppression(answer: Any) -> Message:
     fields = (
-        Field(0, 2, "desc", "The slot stands in bits 0 to 14 and the wrap counter in bit 15 (2.8.10)."),
+        Field(0, 2, "desc", "The slot stands in bits 0 to 14 and the wrap counter in bit 15 (2.8.14)."),
         Field(2, 2, "flags", "0 enables, 1 disables, 2 asks for one descriptor (RING_EVENT_FLAGS_DESC, 2.8.10)."),
     )
     why = "A slot alone would be ambiguous: it comes round each lap. The wrap counter says in which lap it is meant."

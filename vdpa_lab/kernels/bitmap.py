@@ -204,7 +204,7 @@ def find(words, start, stop, flip):
 def next_run(words, start, stop):
     """(first, end) of the first run of ones in the pages [start, stop); (stop, stop) if there is none.
 
-    QEMU find_next_bit, as in migration_bitmap_find_dirty, then find_next_zero_bit.
+    QEMU find_next_bit, as in pss_find_next_dirty, then find_next_zero_bit.
     """
     first = find(words, start, stop, U0)
     return first, find(words, first, stop, ONES)
@@ -216,7 +216,7 @@ def dirty_runs(words, edges, at):
 
     Returns (n, next): n edges were written and the words before `next` are done; next < words.size when fewer than 65
     places are left, and a call with at=next goes on, in the middle of a run if n is odd. QEMU asks for one bit at a
-    time (find_next_bit in migration_bitmap_find_dirty).
+    time (find_next_bit in pss_find_next_dirty).
     """
     n, size, space = U0, np.uint64(words.size), np.uint64(edges.size)
     before = words[at - U1] >> U63 if at > U0 else U0

@@ -6,7 +6,10 @@ from enum import IntEnum
 
 
 class RingError(IntEnum):
-    """One broken rule: `split` and `packed` are the clauses of VIRTIO 1.3 that it breaks, `words` says how."""
+    """One broken rule: `split` and `packed` are the clauses of VIRTIO 1.3 that it breaks, `words` says how.
+
+    ZERO_LENGTH, NO_ROOM and TABLE_MISPLACED break no clause: they name the one that they belong to.
+    """
 
     split: str
     packed: str
@@ -27,13 +30,13 @@ class RingError(IntEnum):
         return f"{self.words} (VIRTIO 1.3, {self.clause})"
 
     # Seen by the device.
-    AVAIL_TOO_FAR = 1, "2.7.6", "", "the available index is ahead of the used one by more than the queue size"
+    AVAIL_TOO_FAR = 1, "2.7.13", "", "the available index is ahead of the used one by more than the queue size"
     HEAD_OUT_OF_RANGE = 2, "2.7.6", "", "an available ring entry names a descriptor beyond the table"
     NEXT_OUT_OF_RANGE = 3, "2.7.5", "", "the next field of a descriptor points beyond its table"
     CHAIN_LOOPS = 4, "2.7.5.2", "", "a descriptor chain runs in a circle"
     CHAIN_TOO_LONG = 5, "2.7.5.3.1", "2.8.17", "a chain has more descriptors than the queue"
     CHAIN_TOO_BIG = 6, "2.7.5.2", "", "the descriptors of a chain add up to more than 2^32 bytes"
-    ZERO_LENGTH = 7, "2.7.5", "2.8.4", "a descriptor describes no bytes, which leaves nothing to map"
+    ZERO_LENGTH = 7, "2.7.5", "2.8.4", "a descriptor describes no bytes, and QEMU's virtqueue_map_desc refuses it"
     READABLE_AFTER_WRITABLE = 8, "2.7.4.2", "2.8.17", "a device-readable element follows a device-writable one"
     INDIRECT_NOT_NEGOTIATED = 9, "2.7.5.3.1", "2.8.19", "an indirect descriptor without VIRTIO_F_INDIRECT_DESC"
     INDIRECT_IN_INDIRECT = 10, "2.7.5.3.1", "", "an indirect table holds an indirect descriptor"
@@ -46,7 +49,7 @@ class RingError(IntEnum):
     USED_OUT_OF_RANGE = 16, "2.7.8", "2.8.22", "a used entry names an id beyond the queue"
     USED_NOT_OUTSTANDING = 17, "2.7.8", "2.8.22", "a used entry names an id that is not outstanding"
     # Refused to the caller, before the other side could see it.
-    EMPTY_CHAIN = 18, "2.7.5", "2.8", "a buffer has at least one element"
+    EMPTY_CHAIN = 18, "2.7.13.1", "2.8", "a buffer has at least one element"
     RING_FULL = 19, "2.7.13.1", "2.8.17", "not enough free descriptors for the whole buffer"
     NO_ROOM = 20, "2.7.4.1", "2.8.18", "the buffer has more elements than the caller's arrays"
     NOTHING_IN_USE = 21, "2.7.8", "2.8.12", "the device gives back more than it has taken"

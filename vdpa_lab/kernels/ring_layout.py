@@ -19,7 +19,7 @@ U15, U16, U32, U33, U48, U49 = (np.uint64(value) for value in (15, 16, 32, 33, 4
 LOW16, LOW32, ROUND16 = np.uint64(0xFFFF), np.uint64(0xFFFF_FFFF), np.uint64(0x1_0000)
 FOUR_GIB = np.uint64(1 << 32)
 
-# Flags of a descriptor (2.7.5, 2.8.1, 2.8.6) and of the two suppression fields (2.7.6, 2.7.8).
+# Flags of a descriptor (2.7.5; 2.8.1, 2.8.3, 2.8.6, 2.8.7) and of the two suppression fields (2.7.6, 2.7.8).
 NEXT, WRITE, INDIRECT, AVAIL, USED = (np.uint64(bit) for bit in (1, 2, 4, 1 << 7, 1 << 15))
 BOTH = np.uint64(1 << 7 | 1 << 15)
 QUIET = np.uint64(1)  # VIRTQ_AVAIL_F_NO_INTERRUPT, VIRTQ_USED_F_NO_NOTIFY

@@ -12,7 +12,7 @@ OK, ERR = 0, 1  # ack
 MAC_BYTES = 6
 MAX_VLAN = 1 << 12
 MAX_PAIRS = 0x8000
-MAX_KEY = 40  # QEMU hw/net/virtio-net.h, VIRTIO_NET_RSS_MAX_KEY_SIZE
+MAX_KEY = 40  # QEMU include/hw/virtio/virtio-net.h, VIRTIO_NET_RSS_MAX_KEY_SIZE
 MAX_TABLE = 128  # same, VIRTIO_NET_RSS_MAX_TABLE_LEN
 
 

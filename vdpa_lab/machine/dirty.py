@@ -177,7 +177,7 @@ class DirtyBitmap:
             self.slots[:] = 0  # kvm_slot_reset_dirty_pages
         else:
             for number, block in enumerate(self.blocks):
-                if block.pages % 64:  # the slow path, physical_memory_test_and_clear_dirty, clears page by page
+                if block.pages % 64:  # the slow path, cpu_physical_memory_test_and_clear_dirty, clears page by page
                     bitmap_sync.clear_dirty_log(self.kernel, self.slots, *self._range(number, 0, block.pages))
                     self.sync_clear_calls += block.pages
                 else:

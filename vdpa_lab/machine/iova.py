@@ -12,7 +12,7 @@ from vdpa_lab.machine.sections import sections
 from vdpa_lab.model import Guest, VdpaDevice
 from vdpa_lab.units import PAGE_SIZE
 
-FIRST_IOVA = PAGE_SIZE  # vhost_vdpa_net_client_start: the range begins at max(range.first, one page)
+FIRST_IOVA = PAGE_SIZE  # vhost_iova_tree_new: the range begins at max(iova_first, iova_min_addr), a host page
 
 
 def _page_up(size: int) -> int:

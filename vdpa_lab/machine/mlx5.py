@@ -52,7 +52,7 @@ def chains(runs: Iterable[Run]) -> Iterator[tuple[Run, ...]]:
 
 @lru_cache(maxsize=4096)
 def chain_region(chain: tuple[Run, ...]) -> MemoryRegion:
-    """Windows are cut from the chain's start, not by absolute alignment; their MTT size is the gcd of entry sizes."""
+    """Windows are cut from the chain's start, not by absolute alignment; an MTT's size is ilog2 of the gcd."""
     return MemoryRegion(*_laid(chain)[0].tolist())
 
 

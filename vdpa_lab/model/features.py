@@ -11,7 +11,10 @@ from functools import cache
 
 
 class Feature(IntEnum):
-    """Bit numbers, named as in VIRTIO 1.3 without the prefixes VIRTIO_NET_F_, VIRTIO_F_, VIRTIO_RING_F_."""
+    """Bit numbers, named as in VIRTIO 1.3 without the prefixes VIRTIO_NET_F_, VIRTIO_F_, VIRTIO_RING_F_.
+
+    DEVICE_STATS is newer than 1.3: Linux include/uapi/linux/virtio_net.h.
+    """
 
     CSUM = 0
     GUEST_CSUM = 1
@@ -72,10 +75,11 @@ class Feature(IntEnum):
 
 F = Feature
 
-#: VIRTIO 1.3 clause 5.1.3.1: a feature and the one that it requires, where that is the control virtqueue.
+#: Features that are of no use without the control virtqueue. VIRTIO 1.3, 5.1.3.1, says so of all but
+#: CTRL_GUEST_OFFLOADS and CTRL_RX_EXTRA, which only add commands to it.
 NEED_CTRL_VQ = (
     F.CTRL_GUEST_OFFLOADS, F.CTRL_RX, F.CTRL_VLAN, F.CTRL_RX_EXTRA, F.GUEST_ANNOUNCE, F.MQ, F.CTRL_MAC_ADDR,
-    F.NOTF_COAL, F.RSS,
+    F.VQ_NOTF_COAL, F.NOTF_COAL, F.RSS, F.HASH_TUNNEL,
 )  # fmt: skip
 
 #: Of the transport bits, shadow virtqueues want these (QEMU hw/virtio/vhost-shadow-virtqueue.c,
