@@ -67,7 +67,7 @@ def test_the_devices_go_back_in_series_and_into_the_cvqs_own_address_space():
     unmapped = [step for step in first if step.op == "IOTLB_INVALIDATE"]
     assert {step.effect.asid for step in unmapped} == {0}, "in shadow mode all is in one address space"
     # 2 areas of each shadow ring, the CVQ's among them, rebuild the whole map each; its two buffers after the reset.
-    rebuilt = [step for step in first if step.op == "set_map" and step.caller.endswith("unmap_rings")]
+    rebuilt = [step for step in first if step.op == "set_map" and "unmap_rings" in step.caller]
     assert len(rebuilt) == 2 * (device.data_vqs + 1)
     # Positions are those that QEMU knows of its shadow rings: the device is not asked.
     assert not [step for step in first if step.caller == "vhost_vdpa_get_vring_base"]

@@ -458,5 +458,5 @@ def test_a_plan_reads_as_a_table():
     assert lines[0].split() == ["where", "path", "caller", "operation", "detail", "work"]
     assert len({line.index(" switch ") for line in lines if line.startswith("src0 ") and " switch " in line}) == 1
     assert re.search(r"src0 +switch +vhost_vdpa_suspend +SUSPEND +arg=0x0 +vhost.ioctl=1\n", text)
-    assert re.search(r"cvq_unmap_rings +IOTLB_INVALIDATE +asid=1 size=0x1000 +vhost.message=1", text)
+    assert re.search(r"svq_unmap_rings \(CVQ\) +IOTLB_INVALIDATE +asid=1 size=0x1000 +vhost.message=1", text)
     assert plan_diff(plan(SCENARIOS["talk"]), plan(SCENARIOS["talk"])) == "no step differs\n"

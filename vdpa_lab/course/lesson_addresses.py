@@ -97,9 +97,9 @@ def asids() -> dict[str, int]:
     """The ASID of RAM and of the control queue's rings, in passthrough and while the data queues are shadowed."""
     wanted = {
         "ram_passthrough": ("start", "vhost_vdpa_listener_region_add"),
-        "cvq_passthrough": ("start", "vhost_vdpa_cvq_map_rings"),
+        "cvq_passthrough": ("start", "vhost_vdpa_svq_map_rings (CVQ)"),
         "ram_shadowed": ("switch", "vhost_vdpa_listener_region_add"),
-        "cvq_shadowed": ("switch", "vhost_vdpa_cvq_map_rings"),
+        "cvq_shadowed": ("switch", "vhost_vdpa_svq_map_rings (CVQ)"),
     }
     steps = plan(find_scenario("sim-256-1d")).steps
     return {

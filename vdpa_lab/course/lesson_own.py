@@ -105,7 +105,7 @@ from typing import ClassVar
 from vdpa_lab.migration.optimization import Optimization
 from vdpa_lab.migration.plan import Plan
 
-RINGS = {"vhost_vdpa_svq_unmap_rings", "vhost_vdpa_cvq_unmap_rings"}
+RINGS = {"vhost_vdpa_svq_unmap_rings", "vhost_vdpa_svq_unmap_rings (CVQ)"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from vdpa_lab.model.features import Feature, feature_mask
 
 POSTED, USED, SIZE = 6, 2, 8
 OFFERED = ("VERSION_1", "EVENT_IDX", "RING_PACKED", "MRG_RXBUF", "IN_ORDER", "MAC")
-RINGS = {"vhost_vdpa_svq_unmap_rings", "vhost_vdpa_cvq_unmap_rings"}
+RINGS = {"vhost_vdpa_svq_unmap_rings", "vhost_vdpa_svq_unmap_rings (CVQ)"}
 
 
 def stock(pairs: int, cvq: bool = True) -> Scenario:

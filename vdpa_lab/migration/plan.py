@@ -17,13 +17,13 @@ Work = tuple[tuple[str, int], ...]
 class Step(NamedTuple):
     """One operation.
 
-    name: unique in its plan. op: the operation as the kernel, QEMU or the firmware names it. device: index, or -1 for
-    the whole VM. path: the QEMU code path it belongs to (PATHS). caller: the function that issues it. after: names of
-    the steps it waits for. work: pairs of cost key and amount. width: how many firmware commands of its work are in
-    flight at once. groups: how many times the caller waits for its commands. effect: what it does to the device's
-    address spaces. of: the step whose effect its work is derived from. detail: kernel arguments as printed. mark: the
-    instant that it names. demand: bytes of a rate that it shares with steps that run beside it; its work is then what
-    they take alone.
+    name: unique in its plan. op: the operation as the kernel, QEMU or the firmware names it. device: index, or -1
+    for the whole VM. path: the QEMU code path it belongs to (PATHS). caller: the function that issues it, with
+    (CVQ) behind it for the rings of the control virtqueue. after: names of the steps it waits for. work: pairs of
+    cost key and amount. width: how many firmware commands of its work are in flight at once. groups: how many times
+    the caller waits for its commands. effect: what it does to the device's address spaces. of: the step whose
+    effect its work is derived from. detail: kernel arguments as printed. mark: the instant that it names. demand:
+    bytes of a rate that it shares with steps that run beside it; its work is then what they take alone.
     """
 
     name: str

@@ -117,7 +117,7 @@ def stop(t: Thread, side: Side) -> None:
         t.calling("vhost_dev_stop")
         _config_call(t, wanted=False)
     if device.cvq:
-        t.calling("vhost_vdpa_cvq_unmap_rings")
+        t.calling("vhost_vdpa_svq_unmap_rings (CVQ)")
         for area in side.layout.cvq:
             t.invalidate(RAM_ASID, area)
     t.calling("vhost_vdpa_reset_status")
@@ -182,7 +182,7 @@ def _start_cvq(t: Thread, side: Side) -> None:
         t.ioctl("GET_BACKEND_FEATURES")
     t.calling("vhost_virtqueue_start")
     t.ioctl("SET_VRING_NUM", _vring(side.device.data_vqs, side.device.cvq_size))
-    _shadow_ring(t, side.device.data_vqs, side.layout.cvq, "vhost_vdpa_cvq_map_rings")
+    _shadow_ring(t, side.device.data_vqs, side.layout.cvq, "vhost_vdpa_svq_map_rings (CVQ)")
 
 
 def start(t: Thread, side: Side, masked_calls: int, status: int) -> None:

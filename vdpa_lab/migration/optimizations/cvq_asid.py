@@ -10,8 +10,8 @@ from vdpa_lab.migration.optimization import SIM_PRESETS, Optimization
 from vdpa_lab.migration.plan import Plan
 from vdpa_lab.migration.vhost import CVQ_ASID, CVQ_GROUP
 
-STOP = {"vhost_vdpa_cvq_unmap_rings", "vhost_vdpa_net_cvq_stop"}
-START = {"vhost_vdpa_net_cvq_start", "vhost_vdpa_cvq_map_rings"}
+STOP = {"vhost_vdpa_svq_unmap_rings (CVQ)", "vhost_vdpa_net_cvq_stop"}
+START = {"vhost_vdpa_net_cvq_start", "vhost_vdpa_svq_map_rings (CVQ)"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from vdpa_lab.migration.optimization import Optimization
 from vdpa_lab.migration.plan import Plan
 from vdpa_lab.migration.vhost import CVQ_ASID, RAM_ASID
 
-UNMAPS = {"vhost_vdpa_svq_unmap_rings", "vhost_vdpa_cvq_unmap_rings", "vhost_vdpa_net_cvq_stop"}
+UNMAPS = {"vhost_vdpa_svq_unmap_rings", "vhost_vdpa_svq_unmap_rings (CVQ)", "vhost_vdpa_net_cvq_stop"}
 LISTENER = {"vhost_vdpa_listener_region_add", "vhost_vdpa_listener_region_del"}
 
 

@@ -10,9 +10,9 @@ from vdpa_lab.migration.optimization import Optimization
 from vdpa_lab.migration.plan import Plan, Step
 
 RINGS = {"vhost_vdpa_svq_map_rings"}
-CVQ_MAPS = {"vhost_vdpa_net_cvq_start", "vhost_vdpa_cvq_map_rings"}
+CVQ_MAPS = {"vhost_vdpa_net_cvq_start", "vhost_vdpa_svq_map_rings (CVQ)"}
 RINGS_OF_PAIR = 4  # driver and device area of two virtqueues
-UNMAPS = {"vhost_vdpa_svq_unmap_rings", "vhost_vdpa_cvq_unmap_rings", "vhost_vdpa_net_cvq_stop"}
+UNMAPS = {"vhost_vdpa_svq_unmap_rings", "vhost_vdpa_svq_unmap_rings (CVQ)", "vhost_vdpa_net_cvq_stop"}
 
 
 @dataclass(frozen=True, slots=True)
