@@ -19,6 +19,8 @@ CHUNK = 1 << CLEAR_SHIFT
 
 def union(one: Stretches, other: Stretches) -> Stretches:
     """What is in either."""
+    if not one or not other:
+        return one or other
     found: Stretches = []
     for first, end in sorted([*one, *other]):
         if found and first <= found[-1][1]:
@@ -30,6 +32,8 @@ def union(one: Stretches, other: Stretches) -> Stretches:
 
 def without(one: Stretches, other: Stretches) -> Stretches:
     """What is in the first and not in the other."""
+    if not other:
+        return one
     found: Stretches = []
     for first, end in one:
         for low, high in other:
