@@ -156,7 +156,7 @@ def batched(plan: Plan, groups: Iterable[list[Step]], tag: str) -> Plan:
         before[group[0].name], after[group[-1].name] = begin.steps, end.steps
     if not groups:
         return plan
-    return plan.drop(rebuilds(plan, (step for group in groups for step in group))).insert_all(before, after)
+    return plan.edit(rebuilds(plan, (step for group in groups for step in group)), before, after)
 
 
 def message_detail(asid: int, size: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import NamedTuple
 
 from vdpa_lab.machine.iotlb import Effect
@@ -90,10 +91,19 @@ def where(**wanted: object) -> Where:
     return matches
 
 
-def _append_chain(steps: list[Step], chain: Sequence[Step], after: tuple[str, ...]) -> None:
+Chains = Mapping[str, Sequence[Step]]  # in series, by the name of the step that they stand at
+
+
+def _append_chain(steps: list[Step], chain: Sequence[Step], after: tuple[str, ...]) -> tuple[str, ...]:
+    """What waits for the chain that begins behind `after` has to wait for."""
     for step in chain:
         steps.append(step.behind(after))
         after = (step.name,)
+    return after
+
+
+def _steps(chains: Chains) -> list[Step]:
+    return [step for chain in chains.values() for step in chain]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,25 +135,42 @@ class Plan:
             dict.fromkeys(s.device for s in self.steps if s.path == path and s.lane.side == side and s.device >= 0)
         )
 
+    def edit(
+        self,
+        gone: Iterable[Step] = (),
+        before: Chains = MappingProxyType({}),
+        after: Chains = MappingProxyType({}),
+        beside: Chains = MappingProxyType({}),
+    ) -> Plan:
+        """Steps taken out and chains put in, by the name of the step that each goes before, after, or beside.
+
+        What waited for one of `gone` waits for what that one waited for, or for the chains that stand in its place;
+        what waited for the step that a chain goes after, waits for the chain. Beside it: nothing waits for the chain.
+        """
+        out = {step.name for step in gone}
+        if not (out or before or after or beside):
+            return self
+        steps: list[Step] = []
+        instead: dict[str, tuple[str, ...]] = {}  # what waited for the key waits for these
+        at = 0
+        for index in self._of({*out, *before, *after, *beside}, {*out, *after}):
+            steps += self.steps[at:index]
+            step, at = self.steps[index], index + 1
+            name = step.name
+            waits = tuple(dict.fromkeys([each for one in step.after for each in instead.get(one, (one,))]))
+            waits = _append_chain(steps, before.get(name, ()), waits)
+            if name not in out:
+                steps.append(step.behind(waits))
+                waits = (name,)
+            _append_chain(steps, beside.get(name, ()), waits)
+            waits = _append_chain(steps, after.get(name, ()), waits)
+            if waits != (name,):
+                instead[name] = waits
+        return replace(self, steps=(*steps, *self.steps[at:]))
+
     def drop(self, steps: Iterable[Step]) -> Plan:
         """Without `steps`; what waited for one of them now waits for what that one waited for."""
-        gone = {step.name: step for step in steps}
-        if not gone:
-            return self
-        inherited: dict[str, tuple[str, ...]] = {}
-        kept: list[Step] = []
-        at = 0
-        for index in self._of(gone.keys(), gone.keys()):
-            kept += self.steps[at:index]
-            step, at = self.steps[index], index + 1
-            joined: dict[str, None] = {}
-            for name in step.after:
-                joined.update(dict.fromkeys(inherited[name] if name in gone else (name,)))
-            if step.name in gone:
-                inherited[step.name] = tuple(joined)
-            else:
-                kept.append(step.behind(tuple(joined)))
-        return replace(self, steps=(*kept, *self.steps[at:]))
+        return self.edit(gone=steps)
 
     def _of(self, named: Collection[str], waited_for: Collection[str]) -> list[int]:
         """Places of the steps of these names and of those that wait for one of the others; the rest stays as it is."""
@@ -172,24 +199,9 @@ class Plan:
         new = list(new)
         return self.insert_all({before.name: new} if before else {}, {after.name: new} if after else {})
 
-    def insert_all(self, before: Mapping[str, Sequence[Step]], after: Mapping[str, Sequence[Step]]) -> Plan:
+    def insert_all(self, before: Chains, after: Chains) -> Plan:
         """Several insertions at once: chains of new steps by the name of the step that they go before, or after."""
-        steps: list[Step] = []
-        moved_on: dict[str, str] = {}  # what waited for the key waits for the value
-        at = 0
-        for index in self._of(before.keys() | after.keys(), after.keys()):
-            steps += self.steps[at:index]
-            step, at = self.steps[index], index + 1
-            if not moved_on.keys().isdisjoint(step.after):
-                step = step.behind(tuple([moved_on.get(name, name) for name in step.after]))
-            if ahead := before.get(step.name):
-                _append_chain(steps, ahead, step.after)
-                step = step.behind((ahead[-1].name,))
-            steps.append(step)
-            if behind := after.get(step.name):
-                _append_chain(steps, behind, (step.name,))
-                moved_on[step.name] = behind[-1].name
-        return replace(self, steps=(*steps, *self.steps[at:]))
+        return self.edit(before=before, after=after)
 
     def move(self, steps: Iterable[Step], *, after: Step) -> Plan:
         """With `steps` taken out of their place and put in series just after another step."""
@@ -208,20 +220,13 @@ class Plan:
             plan = plan.alter([before], lambda step: step._replace(after=(*step.after, moved[-1].name)))
         return plan
 
-    def branch_all(self, branches: Mapping[str, Sequence[Step]]) -> Plan:
+    def branch_all(self, branches: Chains) -> Plan:
         """Several chains taken out of their places, each run beside what else follows the step that it is named by."""
-        left = self.drop(each for chain in branches.values() for each in chain)
-        steps: list[Step] = []
-        at = 0
-        for index in left._of(branches.keys(), ()):
-            steps += left.steps[at : index + 1]
-            at = index + 1
-            _append_chain(steps, branches[left.steps[index].name], (left.steps[index].name,))
-        return replace(self, steps=(*steps, *left.steps[at:]))
+        return self.edit(gone=_steps(branches), beside=branches)
 
-    def move_all(self, moves: Mapping[str, Sequence[Step]]) -> Plan:
+    def move_all(self, moves: Chains) -> Plan:
         """Several moves at once: steps taken out of their places, by the name of the step that they go after."""
-        return self.drop(step for steps in moves.values() for step in steps).insert_all({}, moves)
+        return self.edit(gone=_steps(moves), after=moves)
 
     def mark(self, name: str) -> Step:
         """The step that names an instant; KeyError with the name when the plan has none."""

@@ -39,7 +39,7 @@ class DeviceParts(Optimization):
                     before[replay[0].name] = self._command(plan, replay[0], "DEV_PARTS_SET")
         for step in plan.select(path="stop", op="SUSPEND") if replayed else ():
             after[step.name] = self._command(plan, step, "DEV_PARTS_GET")
-        return plan.insert_all(before, after).drop(replayed)
+        return plan.edit(replayed, before, after)
 
     def _command(self, plan: Plan, near: Step, op: str) -> list[Step]:
         t = beside(plan, near, self.name)

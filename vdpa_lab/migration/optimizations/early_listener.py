@@ -53,5 +53,5 @@ class EarlyListener(Optimization):
             if batch:
                 t.batch_edge("IOTLB_BATCH_END", RAM_ASID)
                 t.set_map(RAM_ASID)
-            plan = plan.insert(early, after=owner[0]).insert(t.steps, after=reset[0])
+            plan = plan.insert_all({}, {owner[0].name: early, reset[0].name: t.steps})
         return plan

@@ -49,8 +49,7 @@ class PrecreatedVqs(Optimization):
             t = beside(plan, step, self.name)
             t.firmware("MODIFY_VQ" if fits else "DESTROY_VQ", 2 * plan.scenario.device.pairs_in_use if fits else torn)
             before[step.name] = t.steps
-        plan = plan.insert_all(before, after)
-        return plan.drop(plan.select(caller="vhost_vdpa_dev_start", op=CREATION)) if fits else plan
+        return plan.edit(plan.select(caller="vhost_vdpa_dev_start", op=CREATION) if fits else (), before, after)
 
     def _creation(self, plan: Plan, step: Step, created: Work, steering: Work) -> list[Step]:
         t = beside(plan, step, self.name)

@@ -42,6 +42,6 @@ class ResumableVqs(Optimization):
             t.step("resume device", "kernel", ("mlx5.resume", 1))
             t.firmware("MODIFY_VQ", 2 * plan.scenario.device.pairs_in_use)
             kept = [s for s in start if s.op == "MODIFY_VQ"]
-            plan = plan.insert(t.steps, before=start[0])
-            plan = plan.drop(s for s in (*reset, *status, *start) if s not in kept)
+            gone = [s for s in (*reset, *status, *start) if s not in kept]
+            plan = plan.edit(gone, before={start[0].name: t.steps})
         return plan

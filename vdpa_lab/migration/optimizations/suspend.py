@@ -47,7 +47,8 @@ class Suspend(Optimization):
                     before[first[0].name] = t.steps
                     asked = path == "switch" or plan.scenario.device.svq == "off"
                     before |= self._ring_positions(plan, mine if asked else [])
-        return plan.insert_all(before, {}).move_all(moves).drop(drops)
+        moved = [step for chain in moves.values() for step in chain]
+        return plan.edit([*moved, *drops], before, moves)
 
     def _ring_positions(self, plan: Plan, mine: list[Step]) -> dict[str, list[Step]]:
         found = {}  # before the end of each queue pair, the used index of its two rings

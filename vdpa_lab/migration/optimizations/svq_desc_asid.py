@@ -34,6 +34,7 @@ class SvqDescAsid(Optimization):
         if plan.scenario.device.svq != "auto" or plan.select(op="SET_GROUP_ASID", path="switch"):
             return plan
         identity: dict[int, list] = {}
+        gone, before = [], {}
         for path, device in [(name, d) for name in ("switch", "back") for d in plan.devices("source", name)]:
             mine = plan.select(side="source", path=path, device=device)
             listener = [step for step in mine if step.caller in LISTENER]
@@ -44,7 +45,9 @@ class SvqDescAsid(Optimization):
             for op in ("GET_VRING_DESC_GROUP", "SET_GROUP_ASID") if path == "switch" else ():
                 t.ioctl(op, f"arg={CVQ_ASID << 32 | 2 if op == 'SET_GROUP_ASID' else 0:#x}")
             t.set_map(RAM_ASID)  # the reset dropped the device's map though vhost keeps its entries
-            plan = plan.insert(t.steps, before=maps[0]).drop(listener)
+            gone += listener
+            before[maps[0].name] = t.steps
+        plan = plan.edit(gone, before)
         ours = plan.select(side="source", path={"switch", "back", "stop"})
         ours = [s for s in ours if isinstance(s.effect, (Map, Unmap, SetMap))]
         rings = [s for s in ours if s.caller not in LISTENER and (s.path != "back" or s.caller in UNMAPS)]
