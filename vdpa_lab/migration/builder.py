@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from vdpa_lab.machine.iotlb import Clean, Map, SetMap, Unmap
 from vdpa_lab.machine.memory import Run
@@ -12,6 +13,8 @@ from vdpa_lab.migration.precopy_layout import PAGE_WIRE, page_ns
 from vdpa_lab.timeline import Lane
 
 NO_DEVICE = -1
+PREFIX = {"source": "src", "destination": "dst", "wire": "wire"}  # of the steps' names, by side
+_lane = lru_cache(maxsize=1024)(Lane)  # one for all steps on it
 
 
 class Thread:
@@ -47,9 +50,8 @@ class Thread:
     def step(self, op: str, kind: str, *work: tuple[str, int], **more) -> Step:
         device = self.device
         self._count += 1
-        prefix = "src" if self.side == "source" else "dst" if self.side == "destination" else "wire"
-        name = f"{prefix}{device if device >= 0 else ''}.{self.path}.{self.tag}{self._count}.{op}"
-        on = Lane(self.side, kind, device if kind in ("kernel", "firmware", "worker") else NO_DEVICE)
+        name = f"{PREFIX[self.side]}{device if device >= 0 else ''}.{self.path}.{self.tag}{self._count}.{op}"
+        on = _lane(self.side, kind, device if kind in ("kernel", "firmware", "worker") else NO_DEVICE)
         step = Step(name, op, on, device, self.path, self.caller, self.after, work, **more)
         self.steps.append(step)
         self.after = (name,)

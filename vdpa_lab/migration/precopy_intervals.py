@@ -66,14 +66,11 @@ class IntervalRam(Amounts):
         self.layout, self.rate = layout, dirty.rate if dirty else 0
         whole = [(0, layout.pages)]
         self.to_send, self.log, self.fetched = whole, [] if layout.ring else whole, []
+        self.dirty_pages = layout.pages
         self.zero = [(layout.zero_first, layout.zero_stop)] if layout.zero_stop > layout.zero_first else []
         self.cursor = 0
         self.uncleared: set[int] = set()
         self._written = 0.0
-
-    @property
-    def dirty_pages(self) -> int:
-        return size(self.to_send)
 
     def write(self, ns: int, share: float = 1.0) -> None:
         """The guest runs for `ns`, its vCPUs for `share` of the time."""
@@ -94,6 +91,7 @@ class IntervalRam(Amounts):
         """migration_bitmap_sync: pages newly dirty."""
         self.fetched = self.log
         before, self.to_send = self.dirty_pages, union(self.to_send, self.fetched)
+        self.dirty_pages = size(self.to_send)
         if self.layout.ring or self.layout.pages % 64:
             self.log = []
         else:
@@ -131,4 +129,5 @@ class IntervalRam(Amounts):
 
     def take(self, pages: int) -> None:
         self.to_send = without(self.to_send, [(self.cursor, self.cursor + pages)])
+        self.dirty_pages = size(self.to_send)
         self.cursor += pages
