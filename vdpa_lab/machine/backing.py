@@ -32,6 +32,7 @@ ENTRIES = "entries"  # evidence: the count of a run, from which means are derive
 MEAN_RUN = "mean_run"  # mean length of a chunk, in 4 KiB pages or huge pages
 SMALL_SHARE = "small_share"  # share of huge page ranges that 4 KiB pages back
 WORDS = 1 << 64
+BATCH = 1 << 15  # random words
 
 
 @lru_cache(maxsize=4)
@@ -113,8 +114,10 @@ def _small_heads(pages: int, history: str, seed: int) -> np.ndarray:
     limits, source = _order_limits(mean), np.random.PCG64([seed, 0])
     parts, end = [np.zeros(1, np.int64)], 0
     while end < pages:
-        words = source.random_raw(int((pages - end) / mean) + 64)  # word by word the same, however many at a time
-        ends = end + np.cumsum(np.int64(1) << _orders(words, limits))
+        # Word by word the same, however many at a time: no more than stay in a cache.
+        words = source.random_raw(min(int((pages - end) / mean) + 64, BATCH))
+        ends = np.cumsum(np.int64(1) << _orders(words, limits))
+        ends += end
         parts.append(ends)
         end = int(ends[-1])
     heads = np.concatenate(parts)
@@ -123,10 +126,9 @@ def _small_heads(pages: int, history: str, seed: int) -> np.ndarray:
 
 def _layout(end: int, backing: str, history: str, seed: int, block: int) -> np.ndarray:
     """Edges in pages of the chunks of [0, end) of a RAM block of `block` pages; the last one is at `end` or behind."""
-    mean = value_of(backing, history, MEAN_RUN)
-    unit = UNIT_PAGES[backing]
     if backing == "4k":
         return _small_heads(end, history, seed)
+    mean, unit = value_of(backing, history, MEAN_RUN), UNIT_PAGES[backing]
     ranges = -(-end // unit)
     words = np.random.PCG64([seed, 1]).random_raw(2 * ranges).reshape(ranges, 2)
     joins = words[:, 0] < np.uint64((1 - 1 / mean) * WORDS)

@@ -158,12 +158,15 @@ class Plan:
             step, at = self.steps[index], index + 1
             name = step.name
             waits = tuple(dict.fromkeys([each for one in step.after for each in instead.get(one, (one,))]))
-            waits = _append_chain(steps, before.get(name, ()), waits)
+            if ahead := before.get(name):
+                waits = _append_chain(steps, ahead, waits)
             if name not in out:
                 steps.append(step.behind(waits))
                 waits = (name,)
-            _append_chain(steps, beside.get(name, ()), waits)
-            waits = _append_chain(steps, after.get(name, ()), waits)
+            if apart := beside.get(name):
+                _append_chain(steps, apart, waits)
+            if behind := after.get(name):
+                waits = _append_chain(steps, behind, waits)
             if waits != (name,):
                 instead[name] = waits
         return replace(self, steps=(*steps, *self.steps[at:]))

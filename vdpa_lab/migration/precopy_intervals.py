@@ -55,7 +55,7 @@ def within(one: Stretches, first: int, end: int) -> Stretches:
 
 
 def size(one: Stretches) -> int:
-    return sum(end - first for first, end in one)
+    return sum([end - first for first, end in one])
 
 
 class IntervalRam(Amounts):
@@ -80,11 +80,12 @@ class IntervalRam(Amounts):
             return
         first = self.layout.written_first
         at, end = before % pages, before % pages + count
-        fresh = [(first, first + pages)]
-        if count < pages:
-            fresh = union(
-                [(first + at, first + min(end, pages))], [(first, first + end - pages)] if end > pages else []
-            )
+        if count >= pages:
+            fresh = [(first, first + pages)]
+        elif end <= pages:
+            fresh = [(first + at, first + end)]
+        else:  # it begins again
+            fresh = [(first, first + end - pages), (first + at, first + pages)]
         self.log, self.zero = union(self.log, fresh), without(self.zero, fresh)
 
     def sync(self) -> int:
