@@ -130,7 +130,8 @@ def _source_history(plan: Plan) -> str:
 
 
 def _populated(effect: Map | Unmap, history: str) -> Map | Unmap:
-    return effect._replace(runs=tuple(run.populated(history) for run in effect.runs))
+    runs = tuple([run.populated(history) for run in effect.runs])
+    return effect if runs == effect.runs else effect._replace(runs=runs)
 
 
 def _rebuilds(plan: Plan, effects: dict[int, Effect]) -> dict[str, object]:

@@ -6,7 +6,7 @@ Source: QEMU hw/virtio/vhost-vdpa.c (listener), memory_region_transaction_commit
 from __future__ import annotations
 
 from vdpa_lab.migration.builder import beside
-from vdpa_lab.migration.plan import Plan
+from vdpa_lab.migration.plan import Plan, Step
 from vdpa_lab.migration.vhost import RAM_ASID
 
 
@@ -16,18 +16,20 @@ def keep_early_map(plan: Plan) -> Plan:
     if not undone or plan.scenario.device.svq == "on":  # then guest memory moves behind the shadow rings
         return plan
     listener = {"vhost_vdpa_listener_region_del", "vhost_vdpa_listener_region_add"}
-    plan = plan.drop([*undone, *plan.select(side="destination", path="start", caller=listener)])
-    for device in plan.devices("destination", "start"):
-        plan = load_state_over_map(plan, device)
-    return plan
+    redone = plan.select(side="destination", path="start", caller=listener)
+    commits = [commits_of_load(plan, device) for device in plan.devices("destination", "start")]
+    return plan.edit([*undone, *redone], after=dict(commits))
 
 
-def load_state_over_map(plan: Plan, device: int) -> Plan:
-    """With a live listener, loading PAM and SMRAM state, and each BAR that has RAM behind it, commits a changed map."""
+def commits_of_load(plan: Plan, device: int) -> tuple[str, list[Step]]:
+    """With a live listener, loading PAM and SMRAM state, and each BAR that has RAM behind it, commits a changed map.
+
+    The name of the step that loads the device's state, and what follows it.
+    """
     load = plan.select(path="load", device=device, caller="virtio_load")[-1]
     t = beside(plan, load, "live-listener").calling("memory_region_transaction_commit")
     for _ in range(1 + plan.scenario.guest.vga):
         t.batch_edge("IOTLB_BATCH_BEGIN", RAM_ASID)
         t.batch_edge("IOTLB_BATCH_END", RAM_ASID)
         t.set_map(RAM_ASID)
-    return plan.insert(t.steps, after=load)
+    return load.name, t.steps

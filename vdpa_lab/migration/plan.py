@@ -157,7 +157,9 @@ class Plan:
             steps += self.steps[at:index]
             step, at = self.steps[index], index + 1
             name = step.name
-            waits = tuple(dict.fromkeys([each for one in step.after for each in instead.get(one, (one,))]))
+            waits = step.after
+            if not instead.keys().isdisjoint(waits):
+                waits = tuple(dict.fromkeys([each for one in waits for each in instead.get(one, (one,))]))
             if ahead := before.get(name):
                 waits = _append_chain(steps, ahead, waits)
             if name not in out:

@@ -80,7 +80,7 @@ def schedule(plan: Plan, terms: Sequence[tuple[Term, ...]]) -> Timeline:
     """The timeline of a priced plan."""
     steps = plan.steps
     index = {step.name: i for i, step in enumerate(steps)}
-    durations = [sum(term.ns for term in each) for each in terms]
+    durations = [sum([term.ns for term in each]) for each in terms]
     waiting = [len(step.after) for step in steps]
     followers: list[list[int]] = [[] for _ in steps]
     for i, step in enumerate(steps):
@@ -121,16 +121,20 @@ def assign(
     """
     count = len(durations)
     starts, ends, because = [-1] * count, [-1] * count, [-1] * count
-    free = {lane: capacity(lane) for lane in lanes}
-    queues: dict[Lane, list[tuple[int, int]]] = {lane: [] for lane in lanes}  # when ready, place in the plan
+    numbers = {lane: number for number, lane in enumerate(dict.fromkeys(lanes))}
+    lane_of, free, freed_by = (
+        [numbers[lane] for lane in lanes],
+        [capacity(lane) for lane in numbers],
+        [-1] * len(numbers),
+    )
+    queues: list[list[tuple[int, int]]] = [[] for _ in numbers]  # when ready, place in the plan
     ready = [i for i in range(count) if not waiting[i]]
     running: list[tuple[int, int]] = []
-    freed_by: dict[Lane, int] = {}
     now, started, freed = 0, 0, []
     while True:
         for i in ready:
-            heapq.heappush(queues[lanes[i]], (now, i))
-        for lane in (*freed, *(lanes[i] for i in ready)):
+            heapq.heappush(queues[lane_of[i]], (now, i))
+        for lane in (*freed, *[lane_of[i] for i in ready]):
             queue = queues[lane]
             while queue and widths[queue[0][1]] <= free[lane]:
                 i = heapq.heappop(queue)[1]
@@ -153,9 +157,10 @@ def assign(
         while running and running[0][0] == now:
             _, i = heapq.heappop(running)
             ends[i] = now
-            free[lanes[i]] += widths[i]
-            freed.append(lanes[i])
-            freed_by[lanes[i]] = i
+            lane = lane_of[i]
+            free[lane] += widths[i]
+            freed.append(lane)
+            freed_by[lane] = i
             for follower in followers[i]:
                 waiting[follower] -= 1
                 because[follower] = i

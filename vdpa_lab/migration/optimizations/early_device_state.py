@@ -41,12 +41,11 @@ class EarlyDeviceState(Optimization):
     def rewrite(self, plan: Plan) -> Plan:
         if plan.scenario.device.svq == "on":
             return plan
-        after = plan.mark("dst-load-setup")
         maps = plan.select(path="load-setup", caller="vhost_vdpa_listener_region_add")
-        after = maps[-1] if maps else after
+        after = maps[-1] if maps else plan.mark("dst-load-setup")
+        moved, commands, last = [], {}, {}
         for device in plan.devices("destination", "start"):
             mine = plan.select(path="start", device=device)
-            load = plan.select(path="load", device=device)[0]  # the stream has early state first
             early = [s for s in mine if s.caller not in STAYS and not s.mark]
             late = [s for s in early if s.op == "GET/SET_VRING_BASE" and s.detail.startswith("arg=*")]
             early = [step._replace(path="load-setup") for step in early if step not in late]
@@ -54,6 +53,8 @@ class EarlyDeviceState(Optimization):
                 continue
             t = beside(plan, late[-1], self.name)
             t.firmware("MODIFY_VQ", len(late))
-            plan = plan.insert(t.steps, after=late[-1]).reschedule(early, after=after, before=load)
-            after = early[-1]
-        return plan
+            commands[late[-1].name] = t.steps
+            moved += early
+            last[plan.select(path="load", device=device)[0].name] = early[-1].name  # the stream has early state first
+        plan = plan.edit(moved, after=commands, beside={after.name: moved})
+        return plan.alter(plan.select(name=set(last)), lambda step: step.behind((*step.after, last[step.name])))

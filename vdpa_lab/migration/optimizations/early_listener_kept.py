@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vdpa_lab.migration.early_map import load_state_over_map
+from vdpa_lab.migration.early_map import commits_of_load
 from vdpa_lab.migration.optimization import Optimization
 from vdpa_lab.migration.plan import Plan
 
@@ -32,11 +32,13 @@ class EarlyListenerKept(Optimization):
     def rewrite(self, plan: Plan) -> Plan:
         if plan.scenario.device.svq == "on":
             return plan
+        gone, after = [], {}
         for device in plan.devices("destination", "start"):
             maps = plan.select(path="start", device=device, caller="vhost_vdpa_listener_region_add")
             owner = plan.select(path="init", device=device, op="SET_OWNER")
             if not (maps and owner):
                 continue
-            moved = [step._replace(path="init") for step in maps]
-            plan = load_state_over_map(plan.move(moved, after=owner[0]), device)
-        return plan
+            gone += maps
+            after[owner[0].name] = [step._replace(path="init") for step in maps]
+            after |= [commits_of_load(plan, device)]
+        return plan.edit(gone, after=after)

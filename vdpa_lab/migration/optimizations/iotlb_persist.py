@@ -32,13 +32,10 @@ class IotlbPersist(Optimization):
     def rewrite(self, plan: Plan) -> Plan:
         cleans = [step for step in plan.steps if isinstance(step.effect, Clean)]
         names = {step.name for step in cleans}
-        plan = plan.drop(s for s in plan.steps if s.of in names or (names and s.op == "CREATE_PA_MKEY"))
-        plan = plan.alter(cleans, lambda step: step._replace(effect=None))
-        again = [
-            s for s in plan.steps if s.op == "set_map" and s.path in ("switch", "back") and "svq-desc-asid" in s.name
-        ]
-        again += [s for s in plan.steps if s.of in {step.name for step in again}]
-        plan = plan.drop(again)
+        again = [s for s in plan.select(op="set_map", path={"switch", "back"}) if "svq-desc-asid" in s.name]
+        undone = names | {step.name for step in again}
+        gone = [s for s in plan.steps if s.of in undone or (names and s.op == "CREATE_PA_MKEY")]
+        plan = plan.edit([*again, *gone]).alter(cleans, lambda step: step._replace(effect=None))
         plan = keep_early_map(plan)
         end = plan.mark("src-downtime-end")
         for device in plan.devices("source", "stop"):

@@ -29,7 +29,7 @@ class Suspend(Optimization):
     )
 
     def rewrite(self, plan: Plan) -> Plan:
-        before, moves, drops = {}, {}, []
+        gone, before, moves = [], {}, {}
         for path in ("switch", "back", "stop"):
             for device in plan.devices("source", path):
                 mine = plan.select(side="source", path=path, device=device)
@@ -40,15 +40,14 @@ class Suspend(Optimization):
                     firmware = [step for step in first if step.lane.kind == "firmware" and not step.of]
                     unmaps = [s for s in mine[: mine.index(reset)] if s.caller == "vhost_vdpa_listener_region_del"]
                     moves[cleaned.name] = [*(s._replace(caller=reset.caller) for s in firmware), *unmaps]
-                    drops += [step for step in first if step not in firmware]
+                    gone += [*first, *unmaps]
                     t = beside(plan, first[0], self.name)
                     t.ioctl("SUSPEND")
                     mlx5.suspend(t, plan.scenario.device)
                     before[first[0].name] = t.steps
                     asked = path == "switch" or plan.scenario.device.svq == "off"
                     before |= self._ring_positions(plan, mine if asked else [])
-        moved = [step for chain in moves.values() for step in chain]
-        return plan.edit([*moved, *drops], before, moves)
+        return plan.edit(gone, before, moves)
 
     def _ring_positions(self, plan: Plan, mine: list[Step]) -> dict[str, list[Step]]:
         found = {}  # before the end of each queue pair, the used index of its two rings
