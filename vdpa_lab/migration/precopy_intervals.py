@@ -5,7 +5,7 @@ The same layers as on bitmaps (KVM's log, QEMU's copy of it, what is to be sent)
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left
 
 from vdpa_lab.kernels.bitmap_sync import CLEAR_SHIFT
 from vdpa_lab.migration.precopy_amounts import Amounts
@@ -101,7 +101,9 @@ class IntervalRam(Amounts):
 
     def next_pages(self) -> tuple[int, bool]:
         """Pages of one kind that come next in send order, within a chunk that is cleared first; and are they zero?"""
-        at = bisect_right(self.to_send, self.cursor, key=lambda one: one[1])
+        at = bisect_left(self.to_send, (self.cursor + 1,))  # the first that begins behind the cursor
+        if at and self.to_send[at - 1][1] > self.cursor:
+            at -= 1
         if at == len(self.to_send):
             at, self.cursor = 0, 0
             self.end_round()

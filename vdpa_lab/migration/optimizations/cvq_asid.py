@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from vdpa_lab.migration.builder import beside, in_asid, rebuilds
 from vdpa_lab.migration.optimization import SIM_PRESETS, Optimization
-from vdpa_lab.migration.plan import Plan
+from vdpa_lab.migration.plan import Plan, Step
 from vdpa_lab.migration.vhost import CVQ_ASID, CVQ_GROUP
 
 STOP = {"vhost_vdpa_svq_unmap_rings (CVQ)", "vhost_vdpa_net_cvq_stop"}
@@ -35,17 +35,17 @@ class CvqAsid(Optimization):
         if plan.scenario.device.svq == "on" or plan.select(op="SET_GROUP_ASID", caller="vhost_vdpa_net_cvq_start"):
             return plan  # in SVQ mode all rings share ASID 0
         first_stop = "stop" if plan.scenario.device.svq == "off" else "switch"
-        for path, callers in {first_stop: STOP, "back": START, "start": START}.items():
-            messages = [s for s in plan.select(path=path, caller=callers) if s.op.startswith("IOTLB")]
-            touched = messages + [step for step in rebuilds(plan, messages) if step.effect]
-            plan = plan.alter(touched, lambda step: in_asid(step, CVQ_ASID))
+        stops, starts = plan.select(path=first_stop, caller=STOP), plan.select(path={"back", "start"}, caller=START)
+        messages = [step for step in (*stops, *starts) if step.op.startswith("IOTLB")]
+        touched = messages + [step for step in rebuilds(plan, messages) if step.effect]
+        firsts: dict[tuple[str, int], Step] = {}
+        for step in starts:
+            if step.caller == "vhost_vdpa_net_cvq_start":
+                firsts.setdefault((step.path, step.device), step)
         before = {}
-        for path, device in (
-            (path, device) for path in ("back", "start") for device in range(plan.scenario.device.count)
-        ):
-            for step in plan.select(path=path, device=device, caller="vhost_vdpa_net_cvq_start")[:1]:
-                t = beside(plan, step, self.name)
-                t.ioctl("GET_VRING_GROUP", f"arg={plan.scenario.device.data_vqs:#x}")
-                t.ioctl("SET_GROUP_ASID", f"arg={CVQ_ASID << 32 | CVQ_GROUP:#x}")
-                before[step.name] = t.steps
-        return plan.insert_all(before, {})
+        for step in firsts.values():
+            t = beside(plan, step, self.name)
+            t.ioctl("GET_VRING_GROUP", f"arg={plan.scenario.device.data_vqs:#x}")
+            t.ioctl("SET_GROUP_ASID", f"arg={CVQ_ASID << 32 | CVQ_GROUP:#x}")
+            before[step.name] = t.steps
+        return plan.alter(touched, lambda step: in_asid(step, CVQ_ASID)).insert_all(before, {})
