@@ -141,8 +141,9 @@ def _rebuilds(plan: Plan, effects: dict[int, Effect]) -> dict[str, object]:
         step = plan.steps[index]
         groups.setdefault((step.lane.side, step.device), []).append(index)
     found: dict[str, object] = {}
+    steady = _steady_state(plan)
     for (side, _), indices in groups.items():
-        before = _steady_state(plan) if side == "source" else ()
+        before = steady if side == "source" else ()
         stripped = tuple(e._replace(cold=0.0) if isinstance(e := effects[i], Map) else e for i in indices)
         for index, result in zip(indices, replay(before + stripped)[len(before) :], strict=True):
             if result is not None:

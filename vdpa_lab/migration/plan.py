@@ -131,9 +131,8 @@ class Plan:
 
     def devices(self, side: str, path: str) -> list[int]:
         """The devices that have steps on this side and path, in the order in which they are served."""
-        return list(
-            dict.fromkeys(s.device for s in self.steps if s.path == path and s.lane.side == side and s.device >= 0)
-        )
+        found = [s.device for s in self.steps if s.path == path and s.lane.side == side and s.device >= 0]
+        return list(dict.fromkeys(found))
 
     def edit(
         self,
