@@ -24,6 +24,7 @@ class FeatureError(ValueError):
     """A feature file, a version or a name that cannot be used; the message says which, and what is known."""
 
 
+@lru_cache(maxsize=256)
 def version(text: str) -> tuple[int, ...]:
     """Comparable form of "6.12". Raises FeatureError."""
     if not isinstance(text, str) or not _VERSION.fullmatch(text):

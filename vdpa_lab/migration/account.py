@@ -105,6 +105,7 @@ def _with_warmth(plan: Plan) -> dict[int, Effect]:
     RAM is loaded faults every page in; after loading only the pages that were zero, and so never written, are cold.
     """
     effects: dict[int, Effect] = {}
+    at_source = _source_history(plan)
     touched: dict[tuple, str] = {}
     cold, first_touch = 1.0, "preallocated"
     for index, step in enumerate(plan.steps):
@@ -113,7 +114,7 @@ def _with_warmth(plan: Plan) -> dict[int, Effect]:
         effect = step.effect
         if isinstance(effect, (Map, Unmap)):
             if step.lane.side == "source":
-                effect = _populated(effect, _source_history(plan))
+                effect = _populated(effect, at_source)
             else:
                 block = effect.runs[0].chunks
                 if isinstance(effect, Map) and block not in touched and effect.runs[0].kind == "ram":
@@ -144,7 +145,7 @@ def _rebuilds(plan: Plan, effects: dict[int, Effect]) -> dict[str, object]:
     steady = _steady_state(plan)
     for (side, _), indices in groups.items():
         before = steady if side == "source" else ()
-        stripped = tuple(e._replace(cold=0.0) if isinstance(e := effects[i], Map) else e for i in indices)
+        stripped = tuple(e._replace(cold=0.0) if isinstance(e := effects[i], Map) and e.cold else e for i in indices)
         for index, result in zip(indices, replay(before + stripped)[len(before) :], strict=True):
             if result is not None:
                 found[plan.steps[index].name] = result
@@ -156,6 +157,7 @@ def _steady_state(plan: Plan) -> tuple[Effect, ...]:
 
     Guest memory that no message touches stays as it was: the plan of a cancelled migration may leave it alone.
     """
+    history = _source_history(plan)
     mapped: set[tuple[int, int]] = set()
     told: set[tuple[int, int]] = set()
     found: dict[int, dict[int, Run]] = {}
@@ -171,10 +173,10 @@ def _steady_state(plan: Plan) -> tuple[Effect, ...]:
             elif (asid, run.iova) in mapped:
                 mapped.discard((asid, run.iova))
             else:
-                found.setdefault(asid, {})[run.iova] = run.populated(_source_history(plan))
+                found.setdefault(asid, {})[run.iova] = run.populated(history)
     for run in steady_memory(plan.scenario.guest, plan.scenario.device):
         if (RAM_ASID, run.iova) not in told:
-            found.setdefault(RAM_ASID, {})[run.iova] = run.populated(_source_history(plan))
+            found.setdefault(RAM_ASID, {})[run.iova] = run.populated(history)
     state: list[Effect] = []
     for asid in sorted(found):
         state += [Map(asid, tuple(found[asid].values())), SetMap(asid)]
