@@ -2,7 +2,9 @@
 
 import csv
 import hashlib
+from bisect import bisect_right
 from collections import Counter
+from itertools import accumulate
 from math import exp, log
 
 import numpy as np
@@ -95,6 +97,17 @@ def test_runs_of_small_pages_are_buddy_blocks_of_the_mean_length(history):
     lengths = chunks(4 * GIB, 0, "4k", history, 3)[:-1]  # the last is cut where the section ends
     assert set(lengths.tolist()) <= {1 << order for order in range(11)}
     assert lengths.mean() == pytest.approx(value_of("4k", history, "mean_run"), rel=0.1)
+
+
+def test_a_block_of_small_pages_ends_where_its_random_words_say(monkeypatch):
+    """Word by word, with a search of each among the limits; and in batches the same as at once."""
+    limits = backing._order_limits(value_of("4k", "guest", "mean_run")).tolist()
+    words = np.random.PCG64([7, 0]).random_raw(4000).tolist()
+    lengths, whole = [1 << bisect_right(limits, word) for word in words], 100_000
+    edges = [0, *(edge for edge in accumulate(lengths) if edge < whole), whole]
+    for batch in (backing.BATCH, 37):
+        monkeypatch.setattr(backing, "BATCH", batch)
+        assert chunks(whole * PAGE_SIZE, 0, "4k", "guest", 7).tolist() == np.diff(edges).tolist()
 
 
 @pytest.mark.parametrize("kind", ["thp", "2M", "1G"])

@@ -116,16 +116,73 @@ def test_a_mark_is_found_by_name():
         marked.mark("there")
 
 
+def drawn_steps(data):
+    steps = []
+    for number in range(data.draw(st.integers(2, 9))):
+        after = data.draw(st.sets(st.integers(0, number - 1), max_size=3)) if number else set()
+        steps.append(step(f"s{number}", *(f"s{each}" for each in sorted(after))))
+    return steps
+
+
+class Graph:
+    """The naive twin of `edit`: names in order and sets of waits, changed one step at a time."""
+
+    def __init__(self, steps):
+        self.names, self.waits = [each.name for each in steps], {each.name: set(each.after) for each in steps}
+
+    def hand_on(self, name, to):
+        for waiting in self.waits.values():
+            if name in waiting:
+                waiting.remove(name)
+                waiting |= to
+
+    def take_out(self, name):
+        self.hand_on(name, self.waits[name])
+        self.names.remove(name)
+        del self.waits[name]
+
+    def put_before(self, name, new):
+        self.names.insert(self.names.index(name), new)
+        self.waits[new], self.waits[name] = self.waits[name], {new}
+
+    def put_after(self, name, new, shoved=True):
+        if shoved:
+            self.hand_on(name, {new})
+        self.names.insert(self.names.index(name) + 1, new)
+        self.waits[new] = {name}
+
+
+@given(st.data())
+@settings(max_examples=150)
+def test_an_edit_does_at_once_what_steps_do_in_turn(data):
+    steps = drawn_steps(data)
+    some = st.sets(st.sampled_from([each.name for each in steps]))
+    gone, before, after, beside = (data.draw(some) for _ in range(4))
+    chains = [
+        {name: [step(f"{name}{tag}{n}") for n in "12"] for name in at}
+        for tag, at in zip("bac", (before, after, beside), strict=True)
+    ]
+    found = a_plan(*steps).edit([each for each in steps if each.name in gone], *chains)
+    naive = Graph(steps)
+    for tag, names in (("a", after), ("c", beside)):
+        for name in names:
+            naive.put_after(name, f"{name}{tag}1", shoved=tag == "a")
+            naive.put_after(f"{name}{tag}1", f"{name}{tag}2")
+    for name in before:
+        naive.put_before(name, f"{name}b2")
+        naive.put_before(f"{name}b2", f"{name}b1")
+    for name in gone:
+        naive.take_out(name)
+    assert [each.name for each in found] == naive.names
+    assert {each.name: set(each.after) for each in found} == naive.waits
+
+
 @given(st.data())
 @settings(max_examples=150)
 def test_verbs_keep_every_other_wait(data):
     """What precedes what among untouched steps stays, whatever is dropped; and no verb makes a circle."""
-    count = data.draw(st.integers(2, 9))
-    steps = []
-    for number in range(count):
-        after = data.draw(st.sets(st.integers(0, number - 1), max_size=3)) if number else set()
-        steps.append(step(f"s{number}", *(f"s{each}" for each in sorted(after))))
-    whole = a_plan(*steps)
+    steps = drawn_steps(data)
+    whole, count = a_plan(*steps), len(steps)
     gone = data.draw(st.sets(st.sampled_from(range(count)), max_size=count - 1))
     rest = whole.drop([steps[number] for number in gone])
     before, after = Ancestry(whole), Ancestry(rest)

@@ -159,16 +159,16 @@ class Plan:
             waits = step.after
             if not instead.keys().isdisjoint(waits):
                 waits = tuple(dict.fromkeys([each for one in waits for each in instead.get(one, (one,))]))
-            if ahead := before.get(name):
-                waits = _append_chain(steps, ahead, waits)
+            if name in before:
+                waits = _append_chain(steps, before[name], waits)
             if name not in out:
                 steps.append(step.behind(waits))
                 waits = (name,)
-            if apart := beside.get(name):
-                _append_chain(steps, apart, waits)
-            if behind := after.get(name):
-                waits = _append_chain(steps, behind, waits)
-            if waits != (name,):
+            if name in beside:
+                _append_chain(steps, beside[name], waits)
+            if name in after:
+                waits = _append_chain(steps, after[name], waits)
+            if name in out or name in after:
                 instead[name] = waits
         return replace(self, steps=(*steps, *self.steps[at:]))
 
