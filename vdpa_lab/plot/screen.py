@@ -10,41 +10,40 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.transforms import Bbox
 
 from vdpa_lab.plot.downtime import HEAD, SHOWN_WINDOWS, Bar, Scale, draw_bar, draw_head, dress, scale_of, wipe
 from vdpa_lab.plot.style import INK
 
 WIDTH, HEIGHT = 700, 420  # CSS pixels
 SCALE = 1.5  # picture pixels per CSS pixel: sharp on dense screens, and still quick
+BLANK = 255, 255, 255, 0  # of a figure without background
+KEPT = 64  # looks of bars, of about 0.1 MB each, for every window
 LEFT, RIGHT, TOP, BOTTOM, GAP = 0.118, 0.995, 0.995, 0.045, 0.05  # shares of the figure
 
 
 class Panel:
-    """One window's bars. `frame` is what its axis shows, `rows` what each bar shows; both None while not drawn."""
+    """One window's bars. `frame` is what its axis shows, `rows` what each bar shows; both None while not drawn.
 
-    def __init__(self, axes: Axes, window: str):
-        self.axes, self.window = axes, window
+    A row is a whole number of pixels high, so that a bar looks the same in each of them, and is drawn once.
+    """
+
+    def __init__(self, axes: Axes, window: str, pixels: np.ndarray):
+        self.axes, self.window, self.pixels = axes, window, pixels
         self.frame: tuple | None = None
         self.rows: list[tuple | None] = []
-        self._blank = None
-        self._under: list = []
+        self._looks: dict[tuple, np.ndarray] = {}  # uint8[height, width, 4] of rows by what they show
 
-    def show(self, canvas: FigureCanvasAgg, bars: Sequence[Bar], ink: str) -> None:
+    def show(self, bars: Sequence[Bar], ink: str) -> None:
         """Bring the panel's pixels up to date: the whole panel where its axis changes, else the bars that differ."""
         scale = scale_of(bars, [self.window])
         frame = (ink, scale.span, *(bar.label for bar in bars))
         if frame != self.frame:
-            self._draw_frame(canvas, bars, scale.span, ink)
+            self._draw_frame(bars, scale.span, ink)
             self.frame, self.rows = frame, [None] * len(bars)
         for number, bar in enumerate(bars):
             shown = self._content(bar, scale)
             if shown != self.rows[number]:
-                canvas.restore_region(self._under[number])
-                draw_bar(wipe(self.axes), bar, self.window, HEAD + number, scale, ink)
-                artists = [*self.axes.patches, *self.axes.lines, *self.axes.texts]
-                for artist in sorted(artists, key=lambda each: each.zorder):
-                    self.axes.draw_artist(artist)
+                self._show_bar(number, bar, scale, ink, (ink, scale.span, len(bars), *shown))
                 self.rows[number] = shown
 
     def _content(self, bar: Bar, scale: Scale) -> tuple:
@@ -52,26 +51,35 @@ class Panel:
         drawn, spread = scale.drawn.get(bar.total(self.window)), bar.spread.get(self.window)
         return (None if parts is None else tuple(parts.items()), drawn, spread)
 
-    def _draw_frame(self, canvas: FigureCanvasAgg, bars: Sequence[Bar], span: float, ink: str) -> None:
-        figure = self.axes.figure
-        if self._blank is None:
-            self._blank = canvas.copy_from_bbox(self._box(figure))
-        canvas.restore_region(self._blank)
+    def _show_bar(self, number: int, bar: Bar, scale: Scale, ink: str, content: tuple) -> None:
+        row = self._row(number)
+        if content in self._looks:
+            row[:] = self._looks[content]
+            return
+        row[:] = BLANK
+        draw_bar(wipe(self.axes), bar, self.window, HEAD + number, scale, ink)
+        artists = [*self.axes.patches, *self.axes.lines, *self.axes.texts]
+        for artist in sorted(artists, key=lambda each: each.zorder):
+            self.axes.draw_artist(artist)
+        if len(self._looks) >= KEPT:
+            self._looks.pop(next(iter(self._looks)))
+        self._looks[content] = row.copy()
+
+    def _draw_frame(self, bars: Sequence[Bar], span: float, ink: str) -> None:
+        self.pixels[:] = BLANK
         draw_head(wipe(self.axes), self.window, 0.0, ink)
         ticks = [(HEAD + number, bar.label) for number, bar in enumerate(bars)]
         dress(self.axes, ticks, span, HEAD + len(bars), ink)
-        self.axes.draw(canvas.get_renderer())
-        self._under = [canvas.copy_from_bbox(self._box(figure, row)) for row, _ in ticks]
+        above, below = self.axes.get_ylim()[::-1]
+        height = self.axes.bbox.height
+        self._pitch = int(height / (below - above))
+        self.axes.set_ylim(above + height / self._pitch, above)
+        self.axes.draw(self.axes.figure.canvas.get_renderer())
 
-    def _box(self, figure: Figure, row: float | None = None) -> Bbox:
-        """The pixels of a bar; without `row` those of the panel with its axis."""
-        place, width = self.axes.get_position(), figure.bbox.width
-        if row is None:
-            top, bottom, left = place.y1 * figure.bbox.height, (place.y0 - GAP) * figure.bbox.height, 0.0
-        else:
-            (left, top), (_, bottom) = self.axes.transData.transform([(0, row - 0.49), (0, row + 0.49)])
-            left -= 1  # a bar's edge straddles the axis
-        return Bbox([[round(left), round(max(bottom, 0))], [round(width), round(top)]])
+    def _row(self, number: int) -> np.ndarray:
+        """The pixels of a bar."""
+        first = int((HEAD + number) * self._pitch)
+        return self.pixels[first : first + self._pitch, round(self.axes.bbox.x0) - 1 :]  # its edge straddles the axis
 
 
 class DowntimePicture:
@@ -84,17 +92,21 @@ class DowntimePicture:
         self.windows = tuple(windows)
         figure = Figure(figsize=(WIDTH / 100, HEIGHT / 100), dpi=100 * scale)
         self.canvas, self.ink = FigureCanvasAgg(figure), ink
-        height = (TOP - BOTTOM - GAP * (len(windows) - 1)) / len(windows)
-        self.panels = [
-            Panel(figure.add_axes((LEFT, TOP - height - row * (height + GAP), RIGHT - LEFT, height)), window)
-            for row, window in enumerate(windows)
-        ]
+        pixels = self.pixels = np.asarray(self.canvas.get_renderer().buffer_rgba())
+        high = len(pixels)
+        gap, top = round(GAP * high), round((1 - TOP) * high)
+        height = int(((TOP - BOTTOM) * high - gap * (len(windows) - 1)) / len(windows))
+        self.panels = []
+        for window in windows:
+            place = (LEFT, 1 - (top + height) / high, RIGHT - LEFT, height / high)
+            self.panels.append(Panel(figure.add_axes(place), window, pixels[top : top + height + gap]))
+            top += height + gap
 
     def png(self, bars: Sequence[Bar]) -> bytes:
         """The bars as a transparent PNG of WIDTH x HEIGHT times the scale pixels."""
         for panel in self.panels:
-            panel.show(self.canvas, bars, self.ink)
-        return _png(np.asarray(self.canvas.buffer_rgba()))
+            panel.show(bars, self.ink)
+        return _png(self.pixels)
 
 
 def _png(pixels: np.ndarray) -> bytes:
