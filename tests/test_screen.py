@@ -9,7 +9,7 @@ from matplotlib.image import imread
 
 from vdpa_lab.migration import simulate
 from vdpa_lab.model import find_scenario
-from vdpa_lab.plot import FAMILIES, Bar, DowntimePicture, bar_of, draw_downtime, screen
+from vdpa_lab.plot import FAMILIES, Bar, DowntimePicture, bar_of, downtime, draw_downtime, screen
 from vdpa_lab.plot.downtime import SHOWN_WINDOWS, wipe
 from vdpa_lab.plot.save import screen_png
 from vdpa_lab.plot.screen import HEIGHT, SCALE, WIDTH
@@ -46,7 +46,11 @@ def pixels(png):
     return imread(io.BytesIO(png))
 
 
-def test_a_picture_drawn_by_bars_looks_like_the_one_drawn_at_once(talk):
+def test_a_picture_drawn_by_bars_looks_like_the_one_drawn_at_once(talk, monkeypatch):
+    plain = downtime.look
+    monkeypatch.setattr(
+        downtime, "look", lambda family: plain(family) | {"hatch": None}
+    )  # begins as if in the first row
     bars = [bar_of(simulate(talk.scenario, ()), "stock"), bar_of(talk, "now")]
     picture = DowntimePicture()
     by_bars = pixels(picture.png(bars))

@@ -43,7 +43,7 @@ class Panel:
         for number, bar in enumerate(bars):
             shown = self._content(bar, scale)
             if shown != self.rows[number]:
-                self._show_bar(number, bar, scale, ink, (ink, scale.span, len(bars), *shown))
+                self._row(number)[:] = self._look(bar, scale, ink, (ink, scale.span, len(bars), *shown))
                 self.rows[number] = shown
 
     def _content(self, bar: Bar, scale: Scale) -> tuple:
@@ -51,19 +51,21 @@ class Panel:
         drawn, spread = scale.drawn.get(bar.total(self.window)), bar.spread.get(self.window)
         return (None if parts is None else tuple(parts.items()), drawn, spread)
 
-    def _show_bar(self, number: int, bar: Bar, scale: Scale, ink: str, content: tuple) -> None:
-        row = self._row(number)
-        if content in self._looks:
-            row[:] = self._looks[content]
-            return
-        row[:] = BLANK
-        draw_bar(wipe(self.axes), bar, self.window, HEAD + number, scale, ink)
-        artists = [*self.axes.patches, *self.axes.lines, *self.axes.texts]
-        for artist in sorted(artists, key=lambda each: each.zorder):
-            self.axes.draw_artist(artist)
-        if len(self._looks) >= KEPT:
-            self._looks.pop(next(iter(self._looks)))
-        self._looks[content] = row.copy()
+    def _look(self, bar: Bar, scale: Scale, ink: str, content: tuple) -> np.ndarray:
+        """The pixels of a bar, drawn in the first row: where a hatch begins depends on the place."""
+        if content not in self._looks:
+            row = self._row(0)
+            before = row.copy()
+            row[:] = BLANK
+            draw_bar(wipe(self.axes), bar, self.window, HEAD, scale, ink)
+            artists = [*self.axes.patches, *self.axes.lines, *self.axes.texts]
+            for artist in sorted(artists, key=lambda each: each.zorder):
+                self.axes.draw_artist(artist)
+            if len(self._looks) >= KEPT:
+                self._looks.pop(next(iter(self._looks)))
+            self._looks[content] = row.copy()
+            row[:] = before
+        return self._looks[content]
 
     def _draw_frame(self, bars: Sequence[Bar], span: float, ink: str) -> None:
         self.pixels[:] = BLANK
@@ -78,7 +80,7 @@ class Panel:
 
     def _row(self, number: int) -> np.ndarray:
         """The pixels of a bar."""
-        first = int((HEAD + number) * self._pitch)
+        first = round(HEAD * self._pitch) + number * self._pitch
         return self.pixels[first : first + self._pitch, round(self.axes.bbox.x0) - 1 :]  # its edge straddles the axis
 
 
