@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from vdpa_lab.migration.precopy_aggregate import AggregateRam
 from vdpa_lab.migration.precopy_amounts import Amounts
-from vdpa_lab.migration.precopy_exact import ExactRam
+from vdpa_lab.migration.precopy_exact import ExactRam, Sent
 from vdpa_lab.migration.precopy_intervals import IntervalRam
 from vdpa_lab.migration.precopy_layout import layout, page_costs
 from vdpa_lab.model import UNSET, Scenario
@@ -19,7 +19,7 @@ from vdpa_lab.units import MS, PAGE_SIZE, SECOND
 
 SECTION = 18  # header and footer of a section, and its end-of-section word
 WINDOW = 100 * MS  # migration.c BUFFER_DELAY
-MAX_WAIT = 50 * MS  # ram.c
+MAX_WAIT = 51 * MS - 1  # ram.c: more than 50, in whole ms
 STALLED = 12  # syncs without a new low, after which precopy is taken not to converge
 MAX_SYNCS = 20_000
 MAX_POINTS = 2000
@@ -114,11 +114,14 @@ class _Clock:
         spent = self.now - self.window
         if spent < WINDOW:
             return
-        available = self.migration.avail_switchover_bandwidth
-        rate = available * spent // SECOND if available else self.in_window
-        self.threshold = rate * limit // spent
+        self.threshold = self.threshold_of(self.in_window, spent, limit)
         self.window, self.in_window = self.now, 0
         self.note()
+
+    def threshold_of(self, sent: int, spent: int, limit: int) -> int:
+        """Bytes that would be sent within the downtime limit, after a window of so many bytes and ns."""
+        available = self.migration.avail_switchover_bandwidth
+        return (available * spent // SECOND if available else sent) * limit // spent
 
     def note(self) -> None:
         self.points.append(Point(self.now, self.ram.dirty_pages * PAGE_SIZE, self.sent, self.threshold))
@@ -155,8 +158,9 @@ class _Clock:
             self.sent += bytes_sent
             self.in_window += bytes_sent
             self.run(max(1, sent.ns))
-            if self.exceeded(room) and self.in_window == bytes_sent and self.now - self.window < WINDOW:
-                self.skip(sent, bytes_sent)
+            # The first of its window, and in time.
+            if self.in_window == bytes_sent and self.now == self.window + sent.ns < self.window + WINDOW:
+                self.skip(sent, bytes_sent, room)
             if not sent.within:
                 return
             waited = max(0, self.window + WINDOW - self.now)
@@ -164,23 +168,34 @@ class _Clock:
             room, limit, _ = self.settings()
             self.update_counters(limit)
 
-    def skip(self, sent, bytes_sent: int) -> None:
-        """Whole windows that are like the one just sent, up to a change of settings or a decision."""
-        windows = self.ram.alike(sent)
+    def skip(self, sent: Sent, bytes_sent: int, room: int | None) -> None:
+        """Whole windows that are like the one that has just begun, up to a change of settings or a decision.
+
+        A window has one call that fills it, or as many as its time allows.
+        """
+        calls = 1 if sent.exceeded else -(-WINDOW // max(1, sent.ns))
+        span = WINDOW if sent.exceeded else calls * sent.ns
+        if room is not None and not sent.exceeded and calls * bytes_sent > room:
+            return
+        windows = self.ram.alike(sent, MAX_WAIT) // calls
         if windows < 2:
             return
         limit, until = self.settings()[1:]
-        threshold = max(self.threshold, bytes_sent * limit // WINDOW)
-        windows = min(windows, (self.ram.dirty_pages * PAGE_SIZE - threshold) // (sent.normal * PAGE_SIZE) - 2)
+        threshold, pages = self.threshold_of(calls * bytes_sent, span, limit), calls * (sent.normal + sent.zero)
+        windows = min(
+            windows, (self.ram.dirty_pages * PAGE_SIZE - max(self.threshold, threshold)) // (pages * PAGE_SIZE) - 2
+        )
         if until is not None:
-            windows = min(windows, until // WINDOW - 2)
+            windows = min(windows, until // span - 2)
         if self.migration.auto_converge and self.throttle:
-            windows = min(windows, (THROTTLE_SYNC - (self.now - self.last_sync)) // WINDOW - 2)
+            windows = min(windows, (THROTTLE_SYNC - (self.now - self.last_sync)) // span - 2)
         if windows > 0:
-            self.ram.skip(windows, sent)
-            self.sent += windows * bytes_sent
-            self.run(windows * WINDOW)
-            self.window += windows * WINDOW
+            self.threshold = threshold
+            self.note()
+            self.ram.take(windows * pages)
+            self.sent += windows * calls * bytes_sent
+            self.run(windows * span)
+            self.window += windows * span
 
 
 @lru_cache(maxsize=256)

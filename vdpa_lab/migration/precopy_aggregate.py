@@ -117,11 +117,17 @@ class AggregateRam(Amounts):
 
     def next_pages(self) -> tuple[int, bool]:
         self._settle()
+        return self.ahead()
+
+    def ahead(self) -> tuple[int, bool]:
         row = self._queue[0]
         ahead = self._next_chunk * CHUNK - self._sent  # to the chunk of the working set that is cleared next
         if self._first_pass and self._next_chunk in self._cleared and ahead > 0:
             return min(row.pages, ahead), row.zero
         return row.pages, row.zero
+
+    def still(self) -> bool:
+        return self._queue[0].kind == STILL
 
     def host_left(self) -> int:
         if not self._queue:

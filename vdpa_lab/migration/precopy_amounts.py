@@ -8,6 +8,7 @@ from vdpa_lab.migration.precopy_exact import Sent
 from vdpa_lab.migration.precopy_layout import PLAIN, ZERO_WIRE, Stream
 
 FLUSHED_TOGETHER = 32  # whole pages, two entries each of the I/O vector's 64 (qemu-file.c MAX_IOV_SIZE)
+LOOK = 64  # ram_save_iterate looks at the clock after the first page, and every 64 pages
 BUFFERED_TOGETHER = 32768 // ZERO_WIRE  # pages of zeros in a buffer (IO_BUF_SIZE)
 
 
@@ -23,7 +24,11 @@ class Amounts(ABC):
 
     @abstractmethod
     def next_pages(self) -> tuple[int, bool]:
-        """How many pages of one kind come next, and are they zero? Called only while there are some."""
+        """How many pages of one kind are sent next, and are they zero? Called only while there are some."""
+
+    @abstractmethod
+    def ahead(self) -> tuple[int, bool]:
+        """The same, only to know; no pages at the end of a round, and where KVM's log is to be cleared first."""
 
     @abstractmethod
     def take(self, pages: int) -> None:
@@ -36,6 +41,10 @@ class Amounts(ABC):
     @abstractmethod
     def host_size(self) -> int:
         """Dirty pages of a host page around here."""
+
+    @abstractmethod
+    def still(self) -> bool:
+        """The guest writes nothing of what comes next."""
 
     def end_round(self) -> None:
         """The scan begins anew: channels of multifd send what they have and synchronise."""
@@ -71,18 +80,18 @@ class Amounts(ABC):
         whole = self.stream.host_pages > 1
         while self.dirty_pages and not exceeded:
             most, zeros = self.next_pages()
-            late, inside = before + ns > most_ns, self.host_left() if whole else 0
-            if late and not inside:
+            left, done, inside = most_ns - before - ns, normal + zero, self.host_left() if whole else 0
+            if left < 0 and (not inside if whole else done % LOOK == 1):
                 break
             cost, (together, size) = self.zero_ns if zeros else self.page_ns, self._flush(zeros)
-            if late:
+            if whole and left < 0:
                 most = min(most, inside)
             elif whole and cost:
                 unit = self.host_size()
-                units = 1 + -(-((most_ns - before - ns) // (cost * unit)) // 64) * 64
+                units = 1 + -(-(left // (cost * unit)) // LOOK) * LOOK
                 most = min(most, inside + (units - (inside > 0)) * unit)
             elif cost:
-                most = min(most, ((most_ns - before - ns) // cost // 64 + 1) * 64 + 1)
+                most = min(most, _in_time(max(0, left), cost, done))
             if room is not None:
                 most = min(most, ((room - wire) // size + 1) * together)
             normal, zero = (normal, zero + most) if zeros else (normal + most, zero)
@@ -95,13 +104,21 @@ class Amounts(ABC):
         self._slice = before + ns
         return Sent(normal, zero, ns, wire, exceeded, exceeded and whole and bool(self.host_left()))
 
-    def alike(self, sent: Sent) -> int:
-        """How many more windows in which only whole pages went out follow, with nothing else among them."""
-        if sent.zero or not sent.normal or not self.dirty_pages:
+    def alike(self, sent: Sent, most_ns: int) -> int:
+        """How many more calls like this one follow, stopped by the rate or by time, all of one kind of pages."""
+        pages, zeros = sent.normal or sent.zero, not sent.normal
+        if not self.dirty_pages or not pages or (sent.normal and sent.zero):
             return 0
-        pages, zeros = self.next_pages()
-        return 0 if zeros else max(0, pages // sent.normal - 1)
+        if sent.exceeded:
+            whole_call = pages % self._flush(zeros)[0] == 0
+        else:
+            whole_call = self.stream.host_pages == 1 and pages == _in_time(most_ns, sent.ns // pages)
+        if not whole_call:  # a piece of another stretch was in it
+            return 0
+        ahead, kind = self.ahead()
+        return max(0, ahead // pages - 1) if kind == zeros and (not zeros or self.still()) else 0
 
-    def skip(self, windows: int, sent: Sent) -> None:
-        """So many windows like the one just sent."""
-        self.take(windows * sent.normal)
+
+def _in_time(ns: int, cost: int, done: int = 0) -> int:
+    """Pages that go out until a look at the clock finds more than `ns` gone by, after `done` in the same call."""
+    return -(-(done + ns // cost) // LOOK) * LOOK - done + 1

@@ -11,7 +11,7 @@ from vdpa_lab.kernels import bitmap, bitmap_writers
 from vdpa_lab.kernels import precopy as kernels
 from vdpa_lab.kernels.bitmap_sync import CLEAR_SHIFT
 from vdpa_lab.machine.dirty import DirtyBitmap
-from vdpa_lab.migration.precopy_layout import PLAIN, Layout, Stream
+from vdpa_lab.migration.precopy_layout import PLAIN, Layout, Stream, Writer
 from vdpa_lab.model import Dirty
 from vdpa_lab.units import SECOND
 
@@ -63,7 +63,7 @@ class ExactRam:
             [layout.pages, self._bits.clear_shift, 0, 0, page_ns, zero_ns, 0, *stream, 0], np.uint64
         )
         self._writer = bitmap_writers.new_state(seed)
-        self._written = 0.0
+        self._writes = Writer(dirty.rate if dirty else 0)
 
     @property
     def dirty_pages(self) -> int:
@@ -96,10 +96,9 @@ class ExactRam:
         return [int(page) for pages in self._batches(ns, 1.0) for page in pages]
 
     def _batches(self, ns: int, share: float) -> Iterator[np.ndarray]:
-        if self.dirty is None or not self.dirty.rate or not self.layout.written:
+        if not self.layout.written:
             return
-        before, self._written = int(self._written), self._written + self.dirty.rate * ns / SECOND * share
-        left = int(self._written) - before
+        left = self._writes.run(ns, share)[1]
         while left:
             pages = np.empty(min(left, BATCH), np.uint64)
             left -= pages.size
@@ -142,9 +141,9 @@ class ExactRam:
             bool(state[kernels.FULL] == kernels.WITHIN),
         )
 
-    def alike(self, sent: Sent) -> int:
-        """How many more windows like this one follow for certain: page by page none is taken for granted."""
+    def alike(self, sent: Sent, most_ns: int) -> int:
+        """How many more calls of `send` like this one follow for certain: page by page none is taken for granted."""
         return 0
 
-    def skip(self, windows: int, sent: Sent) -> None:
-        """Nothing is skipped."""
+    def take(self, pages: int) -> None:
+        """Nothing goes out without `send`."""

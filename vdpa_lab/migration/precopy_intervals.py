@@ -9,9 +9,8 @@ from bisect import bisect_left
 
 from vdpa_lab.kernels.bitmap_sync import CLEAR_SHIFT
 from vdpa_lab.migration.precopy_amounts import Amounts
-from vdpa_lab.migration.precopy_layout import PLAIN, Layout, Stream
+from vdpa_lab.migration.precopy_layout import PLAIN, Layout, Stream, Writer
 from vdpa_lab.model import Dirty
-from vdpa_lab.units import SECOND
 
 Stretches = list[tuple[int, int]]  # [first, end) of pages, sorted, with gaps between them
 CHUNK = 1 << CLEAR_SHIFT
@@ -63,19 +62,20 @@ class IntervalRam(Amounts):
 
     def __init__(self, layout: Layout, dirty: Dirty | None, page_ns: int, zero_ns: int, stream: Stream = PLAIN) -> None:
         super().__init__(page_ns, zero_ns, stream)
-        self.layout, self.rate = layout, dirty.rate if dirty else 0
+        self.layout, self._writes = layout, Writer(dirty.rate if dirty else 0)
         whole = [(0, layout.pages)]
         self.to_send, self.log, self.fetched = whole, [] if layout.ring else whole, []
         self.dirty_pages = layout.pages
         self.zero = [(layout.zero_first, layout.zero_stop)] if layout.zero_stop > layout.zero_first else []
         self.cursor = 0
+        first, end = layout.written_first, layout.written_first + layout.written
+        written = self._writes.rate and layout.written
+        self.chunks = range(first // CHUNK, -(-end // CHUNK)) if written else range(0)  # of the working set
         self.uncleared: set[int] = set()
-        self._written = 0.0
 
     def write(self, ns: int, share: float = 1.0) -> None:
         """The guest runs for `ns`, its vCPUs for `share` of the time."""
-        before, self._written = int(self._written), self._written + self.rate * ns / SECOND * share
-        count, pages = int(self._written) - before, self.layout.written
+        (before, count), pages = self._writes.run(ns, share), self.layout.written
         if not count or not pages:
             return
         first = self.layout.written_first
@@ -95,32 +95,50 @@ class IntervalRam(Amounts):
         self.dirty_pages = size(self.to_send)
         if self.layout.ring or self.layout.pages % 64:
             self.log = []
-        else:
-            self.uncleared = set(range(-(-self.layout.pages // CHUNK)))
+        else:  # when chunks are cleared that the guest does not write is the same to all
+            self.log = within(self.log, self.chunks.start * CHUNK, self.chunks.stop * CHUNK)
+            self.uncleared = set(self.chunks)
         return self.dirty_pages - before
 
-    def next_pages(self) -> tuple[int, bool]:
-        """Pages of one kind that come next in send order, within a chunk that is cleared first; and are they zero?"""
-        at = bisect_left(self.to_send, (self.cursor + 1,))  # the first that begins behind the cursor
-        if at and self.to_send[at - 1][1] > self.cursor:
-            at -= 1
+    def ahead(self) -> tuple[int, bool]:
+        at = self._place()
         if at == len(self.to_send):
-            at, self.cursor = 0, 0
-            self.end_round()
+            return 0, False
         first, end = max(self.cursor, self.to_send[at][0]), self.to_send[at][1]
         chunk = first // CHUNK
-        end = min(end, (chunk + 1) * CHUNK)
         if chunk in self.uncleared:
-            self.uncleared.discard(chunk)
-            cleared = within(self.fetched, chunk * CHUNK, (chunk + 1) * CHUNK)
-            self.log, self.fetched = without(self.log, cleared), without(self.fetched, cleared)
-        self.cursor = first
+            return 0, False
+        if chunk in self.chunks:  # comes alone
+            end = min(end, (chunk + 1) * CHUNK)
+        elif chunk < self.chunks.start:
+            end = min(end, self.chunks.start * CHUNK)
         for low, high in self.zero:
             if low <= first < high:
                 return min(end, high) - first, True
             if first < low < end:
                 end = low
         return end - first, False
+
+    def _place(self) -> int:
+        """Of the stretch of `to_send` that comes next; their number at the end of a round."""
+        at = bisect_left(self.to_send, (self.cursor + 1,))  # the first that begins behind the cursor
+        return at - 1 if at and self.to_send[at - 1][1] > self.cursor else at
+
+    def next_pages(self) -> tuple[int, bool]:
+        at = self._place()
+        if at == len(self.to_send):
+            at, self.cursor = 0, 0
+            self.end_round()
+        self.cursor = max(self.cursor, self.to_send[at][0])
+        chunk = self.cursor // CHUNK
+        if chunk in self.uncleared:
+            self.uncleared.discard(chunk)
+            cleared = within(self.fetched, chunk * CHUNK, (chunk + 1) * CHUNK)
+            self.log, self.fetched = without(self.log, cleared), without(self.fetched, cleared)
+        return self.ahead()
+
+    def still(self) -> bool:
+        return self.cursor // CHUNK not in self.chunks
 
     def host_left(self) -> int:
         end = self.cursor + -self.cursor % self.stream.host_pages
@@ -131,6 +149,7 @@ class IntervalRam(Amounts):
         return max(1, size(within(self.to_send, first, first + self.stream.host_pages)))
 
     def take(self, pages: int) -> None:
-        self.to_send = without(self.to_send, [(self.cursor, self.cursor + pages)])
+        first = max(self.cursor, self.to_send[self._place()][0])
+        self.cursor = first + pages
+        self.to_send = without(self.to_send, [(first, self.cursor)])
         self.dirty_pages = size(self.to_send)
-        self.cursor += pages

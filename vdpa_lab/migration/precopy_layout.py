@@ -57,6 +57,19 @@ class Stream(NamedTuple):
 PLAIN = Stream()
 
 
+class Writer:
+    """How many pages a guest has written. In whole numbers: however time is cut up, it comes to the same."""
+
+    def __init__(self, rate: int) -> None:
+        self.rate, self._work = rate, 0
+
+    def run(self, ns: int, share: float) -> tuple[int, int]:
+        """Pages written before, and in these ns, of which the vCPUs run for `share`, to a percent."""
+        before, self._work = self._work, self._work + self.rate * ns * round(100 * share)
+        second = 100 * SECOND
+        return before // second, self._work // second - before // second
+
+
 class Costs(NamedTuple):
     """ns of a normal and of a zero page: the threads' work, or the wire's where that is slower; and the stream."""
 

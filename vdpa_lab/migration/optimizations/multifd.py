@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from vdpa_lab.migration.optimization import SIM_PRESETS, Optimization, knob
+from vdpa_lab.migration.optimization import Optimization, knob
 from vdpa_lab.migration.plan import Plan
 from vdpa_lab.model import Scenario
 
@@ -22,9 +22,9 @@ class Multifd(Optimization):
     refs: ClassVar = ("qemudocs",)
     removes: ClassVar = ("scenario.time", "ram.send_page", "bitmap.sync_word")  # another precopy, of other passes
     adds: ClassVar = removes
-    slower: ClassVar = dict.fromkeys(
-        SIM_PRESETS, "an idle guest of few pages: another window is that of the decision, with more pages left"
-    )
+    slower: ClassVar = {
+        "sim-128-1d": "an idle guest of few pages: another window is that of the decision, with more pages left"
+    }
     channels: int = knob(2, low=1, high=255, unit="channels")  # migration/options.c: 2 by default, 255 at most
 
     def prepare(self, scenario: Scenario) -> Scenario:
