@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import vdpa_lab
 from vdpa_lab.kernels._jit import DISABLED
 from vdpa_lab.migration import default_toggles, refusals, simulate
 from vdpa_lab.migration.precopy import precopy
-from vdpa_lab.model import find_scenario
+from vdpa_lab.model import ScenarioError, find_scenario
 from vdpa_lab.sweep import attribute, convergence_frontier, largest_guest, smallest_set
 from vdpa_lab.sweep import attribution as module
 from vdpa_lab.sweep.attribution import _exact, _sampled
@@ -359,3 +360,19 @@ def test_the_frontier_covers_every_pair_and_unlimited_links():
     assert [row["at_limit"] for row in rows] == [False, False, False, True], (
         "without a link the thread's own pace counts"
     )
+
+
+def test_a_scenario_may_be_given_by_name():
+    name = "sim-256-1d"
+    one, prices = find_scenario(name), {"draws": 20, "seed": 3}
+    assert vdpa_lab.simulate(name).windows == vdpa_lab.simulate(one).windows
+    assert vdpa_lab.plan(name, ["suspend"]) == vdpa_lab.plan(one, ["suspend"])
+    assert vdpa_lab.attribute(name, ["suspend", "cvq-asid"]) == vdpa_lab.attribute(one, ["suspend", "cvq-asid"])
+    assert vdpa_lab.tornado(name) == vdpa_lab.tornado(one)
+    assert (vdpa_lab.monte_carlo(name, **prices).ns == vdpa_lab.monte_carlo(one, **prices).ns).all()
+    few = {"among": ["suspend"], "target_ns": SECOND}
+    assert vdpa_lab.smallest_set(name, **few) == vdpa_lab.smallest_set(one, **few)
+    guests = {"target_ns": SECOND, "most": 4 * GIB}
+    assert vdpa_lab.largest_guest(name, **guests) == vdpa_lab.largest_guest(one, **guests)
+    with pytest.raises(ScenarioError, match=r"^sim-265: no such scenario .* the nearest is sim-"):
+        vdpa_lab.simulate("sim-265")

@@ -657,6 +657,7 @@ def shelf(tmp_path, monkeypatch):
 def test_scenarios_are_found_by_name_or_path(shelf, tmp_path):
     assert scenario_names() == ("small", "talk")
     assert find_scenario("talk") == example()
+    assert find_scenario(example()) == example()
     assert scenario_path("talk") == shelf / "talk.toml"
     save_scenario(replace(example(), name="mine"), tmp_path / "mine.toml")
     assert find_scenario("mine.toml").name == find_scenario(tmp_path / "mine.toml").name == "mine"

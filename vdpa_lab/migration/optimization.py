@@ -14,7 +14,7 @@ from vdpa_lab.migration.baseline import baseline
 from vdpa_lab.migration.cancel import without_switchover
 from vdpa_lab.migration.laws import check_writes
 from vdpa_lab.migration.plan import Plan
-from vdpa_lab.model import Scenario
+from vdpa_lab.model import Scenario, find_scenario
 from vdpa_lab.words import InputError, nearest
 
 PACKAGE = "vdpa_lab.migration.optimizations"
@@ -158,9 +158,10 @@ def rewrite(plan: Plan, optimizations: Iterable[Optimization]) -> Plan:
 
 
 def plan(
-    scenario: Scenario, names: Iterable[str] | None = None, knobs: dict[str, dict[str, int]] | None = None
+    scenario: Scenario | str, names: Iterable[str] | None = None, knobs: dict[str, dict[str, int]] | None = None
 ) -> Plan:
     """The plan of a scenario with these toggles (None: its default ones). Raises InputError when one cannot apply."""
+    scenario = find_scenario(scenario)
     on = default_toggles(scenario) if names is None else known(names)
     if refused := refusals(on, scenario.device.driver):
         raise InputError("; ".join(f"{name} cannot apply: {why}" for name, why in refused.items()))

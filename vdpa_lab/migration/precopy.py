@@ -152,13 +152,11 @@ class _Clock:
         """
         more, waited = SECTION, None
         while True:
-            full = None if room is None else room - self.in_window
-            sent = self.ram.send(full, MAX_WAIT, waited=waited)
+            sent = self.ram.send(None if room is None else room - self.in_window, MAX_WAIT, waited=waited)
             bytes_sent, more = sent.wire + more, 0
             self.sent += bytes_sent
             self.in_window += bytes_sent
             self.run(max(1, sent.ns))
-            # The first of its window, and in time.
             if self.in_window == bytes_sent and self.now == self.window + sent.ns < self.window + WINDOW:
                 self.skip(sent, bytes_sent, room)
             if not sent.within:
@@ -169,27 +167,22 @@ class _Clock:
             self.update_counters(limit)
 
     def skip(self, sent: Sent, bytes_sent: int, room: int | None) -> None:
-        """Whole windows that are like the one that has just begun, up to a change of settings or a decision.
-
-        A window has one call that fills it, or as many as its time allows.
-        """
+        """Whole windows like the one that has just begun, of one call or more, up to a change or a decision."""
         calls = 1 if sent.exceeded else -(-WINDOW // max(1, sent.ns))
         span = WINDOW if sent.exceeded else calls * sent.ns
         if room is not None and not sent.exceeded and calls * bytes_sent > room:
             return
-        windows = self.ram.alike(sent, MAX_WAIT) // calls
-        if windows < 2:
+        if not (alike := self.ram.alike(sent, MAX_WAIT)):
             return
         limit, until = self.settings()[1:]
         threshold, pages = self.threshold_of(calls * bytes_sent, span, limit), calls * (sent.normal + sent.zero)
-        windows = min(
-            windows, (self.ram.dirty_pages * PAGE_SIZE - max(self.threshold, threshold)) // (pages * PAGE_SIZE) - 2
-        )
+        undecided = self.ram.dirty_pages * PAGE_SIZE - max(self.threshold, threshold)
+        bounds = [alike // calls, undecided // (pages * PAGE_SIZE) - 2]
         if until is not None:
-            windows = min(windows, until // span - 2)
+            bounds.append(until // span - 2)
         if self.migration.auto_converge and self.throttle:
-            windows = min(windows, (THROTTLE_SYNC - (self.now - self.last_sync)) // span - 2)
-        if windows > 0:
+            bounds.append((THROTTLE_SYNC - (self.now - self.last_sync)) // span - 2)
+        if (windows := min(bounds)) > 0:
             self.threshold = threshold
             self.note()
             self.ram.take(windows * pages)

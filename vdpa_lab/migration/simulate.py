@@ -14,7 +14,7 @@ from vdpa_lab.migration.plan import Plan
 from vdpa_lab.migration.precopy import precopy
 from vdpa_lab.migration.schedule import price, schedule
 from vdpa_lab.migration.uncertainty import interval_ns
-from vdpa_lab.model import Scenario
+from vdpa_lab.model import Scenario, find_scenario
 from vdpa_lab.timeline import WINDOWS, Part, Timeline, breakdown, intervals, window_ns
 from vdpa_lab.timeline.breakdown import WAITING
 
@@ -165,15 +165,16 @@ class Run:
 
 
 def simulate(
-    scenario: Scenario,
+    scenario: Scenario | str,
     names: Iterable[str] | None = None,
     calibration: Calibration | None = None,
     knobs: dict[str, dict[str, int]] | None = None,
 ) -> Run:
     """Run a scenario with these toggles (None: its default ones) under its testbed's prices, or those given.
 
-    Raises InputError when a toggle cannot apply or a price is missing.
+    scenario: one, or the name or path of one. Raises InputError when a toggle cannot apply or a price is missing.
     """
+    scenario = find_scenario(scenario)
     return run_plan(plan_of(scenario, names, knobs), calibration or read_calibration(scenario.testbed))
 
 

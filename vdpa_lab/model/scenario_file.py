@@ -196,6 +196,6 @@ def scenario_path(name_or_path: str | os.PathLike[str]) -> Path:
     raise ScenarioError("", "", f"no such scenario and no such file; {nearest}known: {', '.join(known)}", given)
 
 
-def find_scenario(name_or_path: str | os.PathLike[str]) -> Scenario:
-    """The scenario of that name that comes with the lab, or the one at that path. Raises ScenarioError."""
-    return read_scenario(scenario_path(name_or_path))
+def find_scenario(one: str | os.PathLike[str] | Scenario) -> Scenario:
+    """The scenario of that name that comes with the lab, or the one at that path, or itself. Raises ScenarioError."""
+    return one if isinstance(one, Scenario) else read_scenario(scenario_path(one))

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vdpa_lab.library import Calibration
-from vdpa_lab.model import Scenario
+from vdpa_lab.model import Scenario, find_scenario
 from vdpa_lab.sweep.coalitions import Game, bits, chosen_toggles
 from vdpa_lab.units import format_duration
 from vdpa_lab.words import InputError
@@ -104,7 +104,7 @@ class Attribution:
 
 
 def attribute(
-    scenario: Scenario,
+    scenario: Scenario | str,
     toggles: Iterable[str] | None = None,
     *,
     on: Iterable[str] | None = None,
@@ -122,6 +122,7 @@ def attribute(
     ends the work. Raises InputError when all cannot be on at once, no order is feasible, or the migration
     has no such window.
     """
+    scenario = find_scenario(scenario)
     looked_at, base = chosen_toggles(scenario, toggles, on)
     game = Game(scenario, looked_at, base, window, calibration, progress)
     for word, what in ((game.full, "all on"), (0, "all of them off")):

@@ -17,7 +17,7 @@ METHODS = ("morris", "sobol")
 
 
 def global_sensitivity(
-    scenario: Scenario,
+    scenario: Scenario | str,
     names: Iterable[str] | None = None,
     *,
     method: str = "sobol",

@@ -12,7 +12,7 @@ from vdpa_lab.migration import catalogue, default_toggles, plan
 from vdpa_lab.migration.optimization import known
 from vdpa_lab.migration.precopy import precopy
 from vdpa_lab.migration.simulate import run_plan
-from vdpa_lab.model import Dirty, Scenario
+from vdpa_lab.model import Dirty, Scenario, find_scenario
 from vdpa_lab.sweep.coalitions import Game, checked_window
 from vdpa_lab.sweep.design import with_values
 from vdpa_lab.units import GIB, MIB, TIB
@@ -41,7 +41,7 @@ class SmallestSet:
 
 
 def smallest_set(
-    scenario: Scenario,
+    scenario: Scenario | str,
     target_ns: int,
     *,
     among: Iterable[str] | None = None,
@@ -56,6 +56,7 @@ def smallest_set(
     among: candidates (default: all for this driver that are no what-ifs). base: on in any case, and not counted.
     progress: called with the number of sets simulated after each; what it raises ends the work.
     """
+    scenario = find_scenario(scenario)
     driver = scenario.device.driver
     if among is None:
         among = [each.name for each in catalogue().values() if each.layer != "what-if" and driver in each.drivers]
@@ -166,7 +167,7 @@ def bisect_largest(measure: Callable[[int], int], target: int, low: int, high: i
 
 
 def largest_guest(
-    scenario: Scenario,
+    scenario: Scenario | str,
     target_ns: int,
     names: Iterable[str] | None = None,
     *,
@@ -179,6 +180,7 @@ def largest_guest(
 
     It is not below the workload's working set. names: the toggles (default: the scenario's own).
     """
+    scenario = find_scenario(scenario)
     checked_window(window)
     on = default_toggles(scenario) if names is None else known(names)
     prices = calibration or read_calibration(scenario.testbed)
@@ -192,7 +194,7 @@ def largest_guest(
 
 
 def convergence_frontier(
-    scenario: Scenario,
+    scenario: Scenario | str,
     *,
     bandwidths: Iterable[int | None],
     downtime_limits: Iterable[int],
@@ -203,6 +205,7 @@ def convergence_frontier(
     dirty_rate: pages per second; None when precopy converges with no writer at all. monotone: no probe between
     contradicts it. pattern and working set are the scenario's, or sequential over all of memory.
     """
+    scenario = find_scenario(scenario)
     dirty = scenario.workload.dirty or Dirty("sequential", 0, scenario.guest.memory)
     on = default_toggles(scenario) if names is None else known(names)
     limits, rows = list(downtime_limits), []

@@ -11,7 +11,7 @@ import numpy as np
 from vdpa_lab.library import Calibration, read_calibration
 from vdpa_lab.migration import plan
 from vdpa_lab.migration.simulate import SCENARIO_TIME
-from vdpa_lab.model import Scenario
+from vdpa_lab.model import Scenario, find_scenario
 from vdpa_lab.sweep.coalitions import checked_window
 from vdpa_lab.sweep.draws import BLOCK, drawn
 from vdpa_lab.sweep.vectorised import ABSENT, PricedPlan
@@ -55,9 +55,10 @@ class Priced:
     """A scenario's plan, ready to be priced; what every question about prices starts from. Raises InputError."""
 
     def __init__(
-        self, scenario: Scenario, names: Iterable[str] | None, window: str, calibration: Calibration | None,
+        self, scenario: Scenario | str, names: Iterable[str] | None, window: str, calibration: Calibration | None,
         knobs: dict[str, dict[str, int]] | None = None,
     ):  # fmt: skip
+        scenario = find_scenario(scenario)
         self.window = checked_window(window)
         self.plan = PricedPlan(plan(scenario, names, knobs))
         self.costs = (calibration or read_calibration(scenario.testbed)).with_costs([SCENARIO_TIME])
@@ -77,7 +78,7 @@ class Priced:
 
 
 def monte_carlo(
-    scenario: Scenario,
+    scenario: Scenario | str,
     names: Iterable[str] | None = None,
     *,
     window: str = "network_outage",
@@ -101,7 +102,7 @@ def monte_carlo(
 
 
 def tornado(
-    scenario: Scenario,
+    scenario: Scenario | str,
     names: Iterable[str] | None = None,
     *,
     window: str = "network_outage",

@@ -226,7 +226,7 @@ _SESSIONS: dict[str, LabState] = {}
 
 def session(scenario: str | Scenario) -> LabState:
     """The state of a scenario, kept while Python runs and the scenario reads the same."""
-    read = find_scenario(scenario) if isinstance(scenario, str) else scenario
+    read = find_scenario(scenario)
     kept = _SESSIONS.get(read.name)
     if kept is None or kept.base != read:
         kept = _SESSIONS[read.name] = LabState(read)
