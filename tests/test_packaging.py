@@ -113,7 +113,10 @@ def test_wheel_carries_every_data_file_and_nothing_odd(checkout, unpacked_wheel)
     assert {path.name for path in unpacked_wheel.iterdir()} - {"bin"} == {
         "vdpa_lab",
         f"vdpa_lab-{vdpa_lab.__version__}.dist-info",
+        "share",
     }
+    template = "jupyter/voila/templates/vdpa_lab"
+    assert files(unpacked_wheel / "share") == {f"{template}/{name}" for name in files(checkout / "vdpa_lab/ui/voila")}
 
 
 @pytest.fixture(scope="module")
