@@ -52,6 +52,23 @@ def test_a_kernel_is_compiled_anew_when_one_that_it_calls_has_changed(tmp_path):
     assert found == [["1"], ["2"], ["2", "()"]], "and taken from the cache when nothing has"
 
 
+def test_scipy_is_imported_only_by_who_compiles_linear_algebra():
+    program = """
+import sys, numba, numpy
+import vdpa_lab
+vdpa_lab.simulate("sim-256-1d")
+before = "scipy.linalg" in sys.modules
+found = numba.njit(lambda one: one @ one)(2 * numpy.eye(3)).sum()
+print(before, found, "scipy.linalg" in sys.modules)
+from numba.np import arraymath, linalg
+assert arraymath.ensure_blas is linalg.ensure_blas
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=compiler_on(), capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["False", "12.0", "True"]
+
+
 def test_a_cache_that_cannot_be_written_breaks_nothing(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("a folder cannot be made here")
