@@ -13,7 +13,7 @@ from types import ModuleType
 import numpy as np
 
 from vdpa_lab.bench.harness import OURS, Case
-from vdpa_lab.migration import plan, simulate
+from vdpa_lab.migration import default_toggles, plan, refusals, simulate
 from vdpa_lab.migration.schedule import capacity
 from vdpa_lab.migration.simulate import Run, run_plan
 from vdpa_lab.model import find_scenario
@@ -24,6 +24,7 @@ from vdpa_lab.units import MIB
 
 PRESETS = ("sim-256-1d", "talk", "tatulea2024")
 FRESH_PRESETS = ("sim-256-1d", "talk", "liu2023")
+FRESH_SETS = ("talk", "tatulea2024")
 RUNS = 10_000
 BESIDE = 20_000  # steps that SimPy goes through in one turn
 FRESH = 8
@@ -71,6 +72,21 @@ def fresh_plans(name: str) -> Callable[[], None]:
     return call
 
 
+def fresh_sets(name: str) -> Callable[[], None]:
+    """A call that plans and prices the same guest with sets of toggles that were not on together before."""
+    scenario, costs = find_scenario(name), simulate(find_scenario(name)).calibration
+    on = default_toggles(scenario)
+    words = np.random.default_rng(1).permutation(1 << len(on)).tolist()
+    chosen = ([each for place, each in enumerate(on) if word >> place & 1] for word in words)
+    sets = (names for names in chosen if not refusals(names, scenario.device.driver))
+
+    def call() -> None:
+        for _ in range(FRESH):
+            _ = run_plan(plan(scenario, next(sets)), costs).windows
+
+    return call
+
+
 def cases(library: object, quick: bool) -> Iterator[Case]:
     """Many pricings at once; a few beside the same one at a time and in SimPy; plans that nothing is known of."""
     module = witness()
@@ -100,3 +116,5 @@ def cases(library: object, quick: bool) -> Iterator[Case]:
         yield Case("a pricing, a few beside others", of, steps, few, calls)
     for name in FRESH_PRESETS[:1] if quick else FRESH_PRESETS:
         yield Case("a fresh plan, priced", name, 1, FRESH, {OURS: fresh_plans(name)})
+    for name in () if quick else FRESH_SETS:
+        yield Case("a fresh set of toggles, priced", name, 1, FRESH, {OURS: fresh_sets(name)})
