@@ -212,7 +212,7 @@ def test_other_versions_ship_other_toggles(state):
     state.edit("linux", "6.12")
     state.edit("qemu", "10.1")
     assert set(before) < set(state.presets()["shipped"].names)
-    assert "QEMU 10.1 and Linux 6.12" in state.presets()["shipped"].title
+    assert "QEMU 10.1, Linux 6.12" in state.presets()["shipped"].title
     assert state.reference.plan.applied == state.presets()["shipped"].names
 
 

@@ -57,7 +57,7 @@ def presets(scenario: Scenario) -> dict[str, Preset]:
         Preset("nothing", "Stock: nothing optimised", "stock", ()),
         Preset(
             "shipped",
-            f"As shipped by QEMU {hosts.qemu} and Linux {hosts.linux}",
+            f"As shipped: QEMU {hosts.qemu}, Linux {hosts.linux}",
             "as shipped",
             settle(shipped(scenario), driver)[0],
         ),
