@@ -144,6 +144,3 @@ class ExactRam:
     def alike(self, sent: Sent, most_ns: int) -> int:
         """How many more calls of `send` like this one follow for certain: page by page none is taken for granted."""
         return 0
-
-    def take(self, pages: int) -> None:
-        """Nothing goes out without `send`."""

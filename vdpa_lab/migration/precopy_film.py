@@ -13,7 +13,7 @@ from vdpa_lab.model import Scenario
 from vdpa_lab.units import MS
 
 COLUMNS, ROWS = 128, 128
-FIRST_STEP = 50 * MS  # ram.c MAX_WAIT: the longest that the thread sends without a look at the clock
+FIRST_STEP = 50 * MS  # about as long as a slice of ram_save_iterate
 WORD = 64  # pages
 
 

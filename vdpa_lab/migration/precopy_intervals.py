@@ -18,8 +18,6 @@ CHUNK = 1 << CLEAR_SHIFT
 
 def union(one: Stretches, other: Stretches) -> Stretches:
     """What is in either."""
-    if not one or not other:
-        return one or other
     found: Stretches = []
     for first, end in sorted([*one, *other]):
         if found and first <= found[-1][1]:
@@ -31,8 +29,6 @@ def union(one: Stretches, other: Stretches) -> Stretches:
 
 def without(one: Stretches, other: Stretches) -> Stretches:
     """What is in the first and not in the other."""
-    if not other:
-        return one
     found: Stretches = []
     for first, end in one:
         for low, high in other:
@@ -54,7 +50,7 @@ def within(one: Stretches, first: int, end: int) -> Stretches:
 
 
 def size(one: Stretches) -> int:
-    return sum([end - first for first, end in one])
+    return sum(end - first for first, end in one)
 
 
 class IntervalRam(Amounts):
@@ -65,13 +61,16 @@ class IntervalRam(Amounts):
         self.layout, self._writes = layout, Writer(dirty.rate if dirty else 0)
         whole = [(0, layout.pages)]
         self.to_send, self.log, self.fetched = whole, [] if layout.ring else whole, []
-        self.dirty_pages = layout.pages
         self.zero = [(layout.zero_first, layout.zero_stop)] if layout.zero_stop > layout.zero_first else []
         self.cursor = 0
         first, end = layout.written_first, layout.written_first + layout.written
         written = self._writes.rate and layout.written
         self.chunks = range(first // CHUNK, -(-end // CHUNK)) if written else range(0)  # of the working set
         self.uncleared: set[int] = set()
+
+    @property
+    def dirty_pages(self) -> int:
+        return size(self.to_send)
 
     def write(self, ns: int, share: float = 1.0) -> None:
         """The guest runs for `ns`, its vCPUs for `share` of the time."""
@@ -92,7 +91,6 @@ class IntervalRam(Amounts):
         """migration_bitmap_sync: pages newly dirty."""
         self.fetched = self.log
         before, self.to_send = self.dirty_pages, union(self.to_send, self.fetched)
-        self.dirty_pages = size(self.to_send)
         if self.layout.ring or self.layout.pages % 64:
             self.log = []
         else:  # when chunks are cleared that the guest does not write is the same to all
@@ -152,4 +150,3 @@ class IntervalRam(Amounts):
         first = max(self.cursor, self.to_send[self._place()][0])
         self.cursor = first + pages
         self.to_send = without(self.to_send, [(first, self.cursor)])
-        self.dirty_pages = size(self.to_send)

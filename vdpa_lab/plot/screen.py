@@ -22,7 +22,7 @@ LEFT, RIGHT, TOP, BOTTOM, GAP = 0.118, 0.995, 0.995, 0.045, 0.05  # shares of th
 
 
 class Panel:
-    """One window's bars. `frame` is what its axis shows, `rows` what each bar shows; both None while not drawn.
+    """One window's bars. `frame` is what its axis shows, None while it is not drawn.
 
     A row is a whole number of pixels high, so that a bar looks the same in each of them, and is drawn once.
     """
@@ -30,29 +30,23 @@ class Panel:
     def __init__(self, axes: Axes, window: str, pixels: np.ndarray):
         self.axes, self.window, self.pixels = axes, window, pixels
         self.frame: tuple | None = None
-        self.rows: list[tuple | None] = []
         self._looks: dict[tuple, np.ndarray] = {}  # uint8[height, width, 4] of rows by what they show
 
     def show(self, bars: Sequence[Bar], ink: str) -> None:
-        """Bring the panel's pixels up to date: the whole panel where its axis changes, else the bars that differ."""
+        """Bring the panel's pixels up to date: its axis where that changes, and the bars; only new ones are drawn."""
         scale = scale_of(bars, [self.window])
         frame = (ink, scale.span, *(bar.label for bar in bars))
         if frame != self.frame:
             self._draw_frame(bars, scale.span, ink)
-            self.frame, self.rows = frame, [None] * len(bars)
+            self.frame = frame
         for number, bar in enumerate(bars):
-            shown = self._content(bar, scale)
-            if shown != self.rows[number]:
-                self._row(number)[:] = self._look(bar, scale, ink, (ink, scale.span, len(bars), *shown))
-                self.rows[number] = shown
+            self._row(number)[:] = self._look(bar, scale, ink)
 
-    def _content(self, bar: Bar, scale: Scale) -> tuple:
-        parts = bar.windows.get(self.window)
-        drawn, spread = scale.drawn.get(bar.total(self.window)), bar.spread.get(self.window)
-        return (None if parts is None else tuple(parts.items()), drawn, spread)
-
-    def _look(self, bar: Bar, scale: Scale, ink: str, content: tuple) -> np.ndarray:
+    def _look(self, bar: Bar, scale: Scale, ink: str) -> np.ndarray:
         """The pixels of a bar, drawn in the first row: where a hatch begins depends on the place."""
+        parts, drawn = bar.windows.get(self.window), scale.drawn.get(bar.total(self.window))
+        shown = None if parts is None else tuple(parts.items())
+        content = (ink, scale.span, self._pitch, shown, drawn, bar.spread.get(self.window))
         if content not in self._looks:
             row = self._row(0)
             before = row.copy()
