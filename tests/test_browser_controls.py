@@ -13,9 +13,12 @@ PAGE = ".vdpa-results .widget-tab-contents > :not(.lm-mod-hidden)"
 UPLOAD = "jupyter-widget-upload"  # has a test of its own, with files
 SIZES = {"1280": (1280, 860, False), "projector": (1920, 1080, True), "zoomed": (640, 430, False)}
 SHOTS = CHECKOUT / "build" / "screens"  # for people to look at
-CUT_OFF = """() => [...document.querySelectorAll('.vdpa-root, .vdpa-controls, .vdpa-results, .vdpa-row, .vdpa-bar')]
+BOXES = ".vdpa-root, .vdpa-controls, .vdpa-results, .vdpa-row, .vdpa-bar, .vdpa-fields, .vdpa-fields > *"
+CUT_OFF = """boxes => [...document.querySelectorAll(boxes)]
     .filter(e => e.offsetParent && e.scrollWidth > e.clientWidth + 2)
     .map(e => `${e.className} ${e.scrollWidth} > ${e.clientWidth}`)"""
+WORKING = """() => [...document.querySelectorAll('.vdpa-root [role=status]')]
+    .some(e => e.offsetParent && e.innerText.startsWith('Working'))"""
 
 
 def explored(lab, lab_page, scenario, *cells):
@@ -253,7 +256,8 @@ def test_every_view_fits(dashboard, size):
         tab = page.get_by_role("tab", name=title, exact=True)
         tab.scroll_into_view_if_needed()
         tab.click()
-        page.wait_for_timeout(600)
+        dashboard.settle()
+        page.wait_for_function(f"!({WORKING})()", timeout=60_000)
         page.locator(".vdpa-root").scroll_into_view_if_needed()
         page.screenshot(path=SHOTS / f"{size}-{title}.png")
-        assert page.evaluate(CUT_OFF) == [], title
+        assert page.evaluate(CUT_OFF, BOXES) == [], title

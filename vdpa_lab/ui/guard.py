@@ -88,6 +88,7 @@ CSS = """
 .vdpa-root .vdpa-section {margin: 4px 0 2px; padding: 0; font-size: 11px; font-weight: 600;
   color: var(--vdpa-quiet); text-transform: uppercase; letter-spacing: .05em}
 .vdpa-root .vdpa-fields {display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 0 8px}
+.vdpa-root .vdpa-fields > .jupyter-widgets {width: auto; min-width: 0}
 .vdpa-root .vdpa-bar {flex-flow: row wrap; align-items: center; gap: 0 4px; overflow: visible}
 .vdpa-controls :is(.widget-label, .widget-label-basic) {text-align: left}
 .vdpa-root .vdpa-bar > .widget-label {width: 82px}
@@ -137,6 +138,7 @@ CSS = """
 .vdpa-root .widget-tab > .lm-TabBar .lm-TabBar-tab {flex: 0 0 auto; min-width: 0; padding: 0 5px}
 .vdpa-root .widget-tab > .lm-TabBar .lm-TabBar-content {flex-wrap: wrap}
 .vdpa-root .widget-tab > .lm-TabBar .lm-TabBar-tabLabel {overflow: visible; font-size: 12px}
+.vdpa-root .vdpa-results .vdpa-fields {grid-template-columns: repeat(auto-fit, minmax(min(280px, 100%), 1fr))}
 .vdpa-root .vdpa-results .vdpa-fields .widget-label {text-align: left}
 .vdpa-paper {color: var(--jp-ui-font-color1, #222); margin: 4px 0; max-width: 780px}
 .vdpa-paper svg {width: 100%; height: auto; display: block}
