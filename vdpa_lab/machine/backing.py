@@ -11,6 +11,7 @@ A RAM block is laid out from its start and from a seed, so the sections that are
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from functools import lru_cache
 from hashlib import blake2b
 
@@ -33,6 +34,7 @@ MEAN_RUN = "mean_run"  # mean length of a chunk, in 4 KiB pages or huge pages
 SMALL_SHARE = "small_share"  # share of huge page ranges that 4 KiB pages back
 WORDS = 1 << 64
 BATCH = 1 << 15  # random words
+KEPT = 1 << 20  # first pages of blocks that are kept, 8 MiB
 
 
 @lru_cache(maxsize=4)
@@ -108,20 +110,38 @@ def _orders(words: np.ndarray, limits: np.ndarray) -> np.ndarray:
     return orders
 
 
+@lru_cache(maxsize=32)
+def _known_heads(history: str, seed: int) -> list[np.ndarray]:
+    """What `_small_heads` has laid out so far."""
+    return [np.zeros(1, np.int64)]
+
+
 def _small_heads(pages: int, history: str, seed: int) -> np.ndarray:
-    """First pages of the buddy blocks of [0, pages), and the end of the last one."""
+    """First pages of the buddy blocks of [0, pages), and the end of the last one.
+
+    A larger RAM block begins as a smaller one does, so what was laid out is kept, and only what lies behind is new.
+    """
+    known = _known_heads(history, seed)
+    heads = known[0]
+    if heads[-1] < pages:
+        heads = np.concatenate([heads, *_heads_behind(heads, pages, history, seed)])
+        heads.flags.writeable = False
+        known[0] = heads if heads.size <= KEPT else heads[:KEPT].copy()
+    return heads[: int(np.searchsorted(heads, pages)) + 1]
+
+
+def _heads_behind(heads: np.ndarray, pages: int, history: str, seed: int) -> Iterator[np.ndarray]:
+    """The blocks that follow `heads`, of one random word each, until one ends at `pages` or behind."""
     mean = value_of("4k", history, MEAN_RUN)
-    limits, source = _order_limits(mean), np.random.PCG64([seed, 0])
-    parts, end = [np.zeros(1, np.int64)], 0
+    limits, source = _order_limits(mean), np.random.PCG64([seed, 0]).advance(heads.size - 1)
+    end, ahead = int(heads[-1]), heads.size // 8  # so that a slightly larger guest finds its blocks
     while end < pages:
         # Word by word the same, however many at a time: no more than stay in a cache.
-        words = source.random_raw(min(int((pages - end) / mean) + 64, BATCH))
+        words = source.random_raw(min(int((pages - end) / mean) + 64 + ahead, BATCH))
         ends = np.cumsum(np.int64(1) << _orders(words, limits))
         ends += end
-        parts.append(ends)
+        yield ends
         end = int(ends[-1])
-    heads = np.concatenate(parts)
-    return heads[: int(np.searchsorted(heads, pages)) + 1]
 
 
 def _layout(end: int, backing: str, history: str, seed: int, block: int) -> np.ndarray:
@@ -146,19 +166,15 @@ def _layout(end: int, backing: str, history: str, seed: int, block: int) -> np.n
 
 def _cut(
     size: int, offset: int, backing: str, history: str, seed: int, block: int | None
-) -> tuple[np.ndarray, int, np.ndarray]:
-    """(edges of the block's chunks, the first chunk of the section, edges of the section's chunks), in pages."""
+) -> tuple[np.ndarray, slice, int, int]:
+    """(edges of the block's chunks, those that the section has a part of, the section's first page and its end)."""
     block = offset + size if block is None else block
     if size % PAGE_SIZE or offset % PAGE_SIZE or size < 0 or offset < 0 or offset + size > block:
         raise InputError(f"{size} bytes at {offset} are not whole pages of a RAM block of {block} bytes")
     first, last = offset // PAGE_SIZE, (offset + size) // PAGE_SIZE
     edges = _layout(last, backing, history, seed, -(-block // PAGE_SIZE))
-    if not size:
-        return edges, 0, np.zeros(0, np.int64)
     low = int(np.searchsorted(edges, first, side="right")) - 1
-    inside = edges[low : int(np.searchsorted(edges, last)) + 1].copy()
-    inside[0], inside[-1] = first, last
-    return edges, low, inside
+    return edges, slice(low, int(np.searchsorted(edges, last)) if size else low), first, last
 
 
 def chunks(size: int, offset: int, backing: str, history: str, seed: int, block: int | None = None) -> np.ndarray:
@@ -168,7 +184,11 @@ def chunks(size: int, offset: int, backing: str, history: str, seed: int, block:
     follows. backing: 4k, thp, 2M or 1G (hugetlb), or mixed (THP with holes of 4 KiB pages). history, what touched the
     pages first: "preallocated" (a pin, or prealloc=on), "guest", "ram-load" (a destination). Raises InputError.
     """
-    return np.diff(_cut(size, offset, backing, history, seed, block)[2]).astype(np.uint32)
+    edges, inside, first, last = _cut(size, offset, backing, history, seed, block)
+    lengths = np.subtract(edges[1:][inside], edges[inside], dtype=np.uint32, casting="unsafe")
+    lengths[:1] -= np.uint32(first - edges[inside.start])
+    lengths[-1:] -= np.uint32(edges[inside.stop] - last)
+    return lengths
 
 
 def addresses(
@@ -178,12 +198,10 @@ def addresses(
 
     Buddy blocks and huge pages are aligned to their size; behind each chunk lies at least a page of somebody else's.
     """
-    edges, low, inside = _cut(size, offset, backing, history, seed, block)
-    if not inside.size:
-        return np.zeros(0, np.uint64)
+    edges, inside, first, _ = _cut(size, offset, backing, history, seed, block)
     lengths = np.diff(edges)
     align = np.minimum(lengths & -lengths, max(UNIT_PAGES[backing], 1 << MAX_ORDER if backing == "4k" else 1))
     room = base // PAGE_SIZE + np.cumsum(lengths + align) - lengths - align  # rounding up takes less than `align`
-    starts = (room + align - 1 & -align)[low : low + inside.size - 1]
-    starts[0] += int(inside[0] - edges[low])
+    starts = (room + align - 1 & -align)[inside]
+    starts[:1] += first - edges[inside.start]
     return (starts * PAGE_SIZE).astype(np.uint64)

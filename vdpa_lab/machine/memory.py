@@ -110,15 +110,16 @@ def memory_runs(guest: Guest, mapped: tuple[Section, ...], iovas: tuple[int, ...
     """The runs of `mapped` sections placed at `iovas` (bytes), populated by the guest.
 
     Main memory is one RAM block, whose part above 4 GiB begins where the part below ends (hw/i386/pc.c). DIMMs are
-    blocks of their own, and so are video RAM and ROM, of 4 KiB pages.
+    blocks of their own, and so are video RAM and ROM, of 4 KiB pages. The main memory of a larger guest begins as that
+    of a smaller one does: what a guest of another size changes is its size, and not the luck of the draw.
     """
     low = next((section.end for section in mapped if section.gpa == MIB), 0)
-    seed, runs = seed_of("guest", guest.memory, guest.backing), []
+    main, seed, runs = seed_of("guest", guest.backing), seed_of("guest", guest.memory, guest.backing), []
     for section, iova in zip(mapped, iovas, strict=True):
         offset = section.gpa if section.gpa < FOUR_GIB else low + section.gpa - FOUR_GIB
         ram, plugged = is_ram(section), guest.dimms and offset >= guest.memory
         if ram and not plugged:
-            made = Populated(guest.backing, "guest", offset, max(guest.memory, offset + section.size), seed)
+            made = Populated(guest.backing, "guest", offset, max(guest.memory, offset + section.size), main)
         else:
             made = Populated(guest.backing if ram else "4k", "guest", 0, section.size, seed_of(seed, section.gpa))
         runs.append(Run(iova, section.size, section.perm, made, "ram" if ram else "rom"))
