@@ -11,7 +11,7 @@ from vdpa_lab.migration import Plan, PlanError, Step, catalogue, default_toggles
 from vdpa_lab.migration.account import account
 from vdpa_lab.migration.compare import quantity_parts
 from vdpa_lab.migration.laws import Ancestry, work_totals
-from vdpa_lab.migration.plan import PATHS, where
+from vdpa_lab.migration.step import PATHS, where
 from vdpa_lab.model import Guest, Scenario, find_scenario, scenario_names
 from vdpa_lab.timeline import Lane
 from vdpa_lab.units import MIB, PAGE_SIZE

@@ -7,7 +7,7 @@ import pandas as pd
 from vdpa_lab.library import read_figures
 from vdpa_lab.migration import Run
 from vdpa_lab.migration.compare import observations
-from vdpa_lab.migration.plan import where
+from vdpa_lab.migration.step import where
 
 REBUILD = ("set_map", "CREATE_MKEY", "DESTROY_MKEY")  # mlx5_vdpa_set_map: new mkeys of all memory, then the old go
 

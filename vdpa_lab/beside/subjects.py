@@ -12,8 +12,8 @@ from vdpa_lab import traces
 from vdpa_lab.library import bibliography, read_figures
 from vdpa_lab.migration import Run, simulate
 from vdpa_lab.migration.compare import AS_PRINTED, CALLS, Observation, observations, quantity_parts
+from vdpa_lab.migration.cvq_load import COMMANDS
 from vdpa_lab.migration.uncertainty import interval_ns
-from vdpa_lab.migration.vhost import COMMANDS
 from vdpa_lab.model import Scenario, find_scenario, scenario_names
 from vdpa_lab.timeline import WINDOWS, Part, Span, Timeline, intervals
 from vdpa_lab.traces.counts import SET_MAP

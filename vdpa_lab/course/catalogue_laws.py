@@ -11,7 +11,8 @@ from fnmatch import fnmatch
 
 from vdpa_lab.library import bibliography
 from vdpa_lab.migration.optimization import LAYERS, Optimization, catalogue, knobs_of
-from vdpa_lab.migration.plan import Plan, Step
+from vdpa_lab.migration.plan import Plan
+from vdpa_lab.migration.step import Step
 from vdpa_lab.model import scenario_names
 from vdpa_lab.units import format_duration
 from vdpa_lab.words import InputError

@@ -8,6 +8,7 @@ once at its end; every call hands over the whole address space. Source: Linux dr
 from __future__ import annotations
 
 from functools import lru_cache
+from operator import add
 from typing import NamedTuple
 
 from vdpa_lab.machine.memory import Run
@@ -64,8 +65,8 @@ class Replay(NamedTuple):
     sizes: tuple[int, ...]
 
 
-def _add(a: MemoryRegion, b: MemoryRegion, times: int = 1) -> MemoryRegion:
-    return MemoryRegion(*(x + times * y for x, y in zip(a, b, strict=True)))
+def _add(a: MemoryRegion, b: MemoryRegion) -> MemoryRegion:
+    return MemoryRegion(*map(add, a, b))
 
 
 EACH_LIMIT = 64  # ring areas have at most a few pages; longer runs are summed in closed form

@@ -5,6 +5,7 @@ Source: QEMU util/iova-tree.c, hw/virtio/vhost-vdpa.c, hw/virtio/vhost-shadow-vi
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from vdpa_lab.machine.memory import Run, memory_runs, page_run
@@ -38,6 +39,7 @@ class ShadowLayout(NamedTuple):
     end: int
 
 
+@lru_cache(maxsize=64)
 def ring_areas(device: VdpaDevice, data_shadowed: bool) -> ShadowLayout:
     """The areas in QEMU's allocation order: data VQs (when shadowed), CVQ buffers, CVQ rings."""
     at = FIRST_IOVA
@@ -55,12 +57,14 @@ def ring_areas(device: VdpaDevice, data_shadowed: bool) -> ShadowLayout:
     return ShadowLayout(data, rings(device.cvq_size), buffers, at)
 
 
+@lru_cache(maxsize=64)
 def identity_memory(guest: Guest) -> tuple[Run, ...]:
     """Guest memory in passthrough: IOVA = GPA."""
     mapped = sections(guest)
     return memory_runs(guest, mapped, tuple(each.gpa for each in mapped))
 
 
+@lru_cache(maxsize=64)
 def packed_memory(guest: Guest, start: int) -> tuple[Run, ...]:
     """Guest memory behind the rings in SVQ mode: sections in GPA order, packed with no gaps from `start`."""
     mapped, iovas = sections(guest), []

@@ -98,7 +98,12 @@ class Run(NamedTuple):
         """The same stretch with pages that were first touched in this way; what QEMU allocates has no history."""
         if not isinstance(self.chunks, Populated) or self.chunks.history == history:
             return self
-        return self._replace(chunks=self.chunks._replace(history=history))
+        return _populated(self, history)
+
+
+@lru_cache(maxsize=4096)
+def _populated(run: Run, history: str) -> Run:
+    return run._replace(chunks=run.chunks._replace(history=history))
 
 
 def page_run(iova: int, size: int, perm: str) -> Run:
@@ -111,7 +116,7 @@ def memory_runs(guest: Guest, mapped: tuple[Section, ...], iovas: tuple[int, ...
 
     Main memory is one RAM block, whose part above 4 GiB begins where the part below ends (hw/i386/pc.c). DIMMs are
     blocks of their own, and so are video RAM and ROM, of 4 KiB pages. The main memory of a larger guest begins as that
-    of a smaller one does: what a guest of another size changes is its size, and not the luck of the draw.
+    of a smaller one does, and its ROM is the same.
     """
     low = next((section.end for section in mapped if section.gpa == MIB), 0)
     main, seed, runs = seed_of("guest", guest.backing), seed_of("guest", guest.memory, guest.backing), []
@@ -121,6 +126,7 @@ def memory_runs(guest: Guest, mapped: tuple[Section, ...], iovas: tuple[int, ...
         if ram and not plugged:
             made = Populated(guest.backing, "guest", offset, max(guest.memory, offset + section.size), main)
         else:
-            made = Populated(guest.backing if ram else "4k", "guest", 0, section.size, seed_of(seed, section.gpa))
+            luck = seed if section.perm == "rw" else main
+            made = Populated(guest.backing if ram else "4k", "guest", 0, section.size, seed_of(luck, section.gpa))
         runs.append(Run(iova, section.size, section.perm, made, "ram" if ram else "rom"))
     return tuple(runs)

@@ -62,7 +62,7 @@ def _laid(chain: tuple[Run, ...]) -> tuple[np.ndarray, np.ndarray]:
         np.array([run.iova for run in chain], np.uint64),
         np.zeros(len(chain), np.uint64),
         np.cumsum([0, *map(len, lengths)]).astype(np.uint64),
-        np.concatenate(lengths),
+        np.concatenate(lengths) if len(lengths) > 1 else lengths[0],
         WINDOW // PAGE_SIZE,
     )
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from vdpa_lab.machine.iotlb import Clean, Effect, Map, SetMap, Unmap, replay
 from vdpa_lab.machine.iova import steady_memory
 from vdpa_lab.machine.memory import Run
-from vdpa_lab.migration.plan import Plan, Step, Work
+from vdpa_lab.migration.plan import Plan
+from vdpa_lab.migration.step import Step, Work
 from vdpa_lab.migration.vhost import RAM_ASID
 from vdpa_lab.units import GIB, MIB, PAGE_SIZE
 

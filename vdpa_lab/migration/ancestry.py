@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vdpa_lab.migration.plan import Plan, PlanError, Step
+from vdpa_lab.migration.plan import Plan, PlanError
+from vdpa_lab.migration.step import Step
 
 
 class Ancestry:

@@ -13,9 +13,10 @@ from vdpa_lab.migration import vhost
 from vdpa_lab.migration.builder import Thread
 from vdpa_lab.migration.cancel import cancelled, end_shadowing
 from vdpa_lab.migration.fluid import LINK, Demand
-from vdpa_lab.migration.plan import Plan, Step
+from vdpa_lab.migration.plan import Plan
 from vdpa_lab.migration.precopy import precopy
 from vdpa_lab.migration.precopy_layout import wire_ns
+from vdpa_lab.migration.step import Step
 from vdpa_lab.model import Scenario
 from vdpa_lab.units import PAGE_SIZE
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Callable, Hashable, Iterable
+from functools import lru_cache, wraps
 
 from vdpa_lab.machine.iotlb import Clean, Map, SetMap, Unmap
 from vdpa_lab.machine.memory import Run
 from vdpa_lab.migration.fluid import LINK, Demand
-from vdpa_lab.migration.plan import Plan, Step
+from vdpa_lab.migration.plan import Plan
 from vdpa_lab.migration.precopy_layout import PAGE_WIRE, page_ns
+from vdpa_lab.migration.step import Step
 from vdpa_lab.timeline import Lane
 
 NO_DEVICE = -1
@@ -105,6 +106,26 @@ class Thread:
         return step
 
 
+def phrase(write: Callable[..., None]) -> Callable[..., None]:
+    """What follows from where its thread stands and from its arguments alone is written once, and then repeated."""
+
+    @lru_cache(maxsize=1024)
+    def written(place: tuple, caller: str, count: int, *about: Hashable) -> tuple[tuple[Step, ...], Thread]:
+        t = Thread([], *place).calling(caller)
+        t._count = count
+        write(t, *about)
+        return tuple(t.steps), t
+
+    @wraps(write)
+    def repeat(t: Thread, *about: Hashable) -> None:
+        place = (t.side, t.path, t.driver, t.after, t.device, t.tag)
+        steps, end = written(place, t.caller, t._count, *about)
+        t.steps += steps
+        t.after, t.caller, t._count = end.after, end.caller, end._count
+
+    return repeat
+
+
 def beside(plan: Plan, step: Step, tag: str, path: str = "") -> Thread:
     """An empty thread that writes new steps in the manner of `step`; `tag` keeps their names apart from all others."""
     return Thread(
@@ -136,9 +157,15 @@ def in_asid(step: Step, asid: int) -> Step:
 
 def rebuilds(plan: Plan, messages: Iterable[Step]) -> list[Step]:
     """The set_map of each unbatched message, with its MKEY commands."""
-    follows = {step.name for step in messages}
-    maps = {step.name for step in plan.steps if step.op == "set_map" and not follows.isdisjoint(step.after)}
-    return [step for step in plan.steps if step.name in maps or step.of in maps]
+    follows, found = {step.name for step in messages}, []
+    maps: set[str] = set()
+    for step in plan.steps:
+        if step.op == "set_map" and not follows.isdisjoint(step.after):
+            maps.add(step.name)
+            found.append(step)
+        elif step.of and step.of in maps:
+            found.append(step)
+    return found
 
 
 def batched(plan: Plan, groups: Iterable[list[Step]], tag: str) -> Plan:
@@ -146,7 +173,7 @@ def batched(plan: Plan, groups: Iterable[list[Step]], tag: str) -> Plan:
 
     Groups that are in a batch already stay as they are.
     """
-    batching = {step.name for step in plan.steps if step.op == "IOTLB_BATCH_BEGIN"}
+    batching = {step.name for step in plan.select(op="IOTLB_BATCH_BEGIN")}
     groups = [group for group in groups if group and batching.isdisjoint(group[0].after)]
     before, after = {}, {}
     for group in groups:

@@ -9,8 +9,8 @@ from functools import lru_cache
 from vdpa_lab.library import Calibration, Figure, bibliography, read_calibration, read_figures
 from vdpa_lab.library.figures import Row
 from vdpa_lab.migration.optimization import plan as plan_of
-from vdpa_lab.migration.plan import where
 from vdpa_lab.migration.simulate import Run, run_plan
+from vdpa_lab.migration.step import where
 from vdpa_lab.migration.uncertainty import interval_ns
 from vdpa_lab.model import find_scenario
 from vdpa_lab.timeline import Part

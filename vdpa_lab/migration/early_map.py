@@ -6,7 +6,8 @@ Source: QEMU hw/virtio/vhost-vdpa.c (listener), memory_region_transaction_commit
 from __future__ import annotations
 
 from vdpa_lab.migration.builder import beside
-from vdpa_lab.migration.plan import Plan, Step
+from vdpa_lab.migration.plan import Plan
+from vdpa_lab.migration.step import Step
 from vdpa_lab.migration.vhost import RAM_ASID
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vdpa_lab.migration.plan import Plan, Step
+from vdpa_lab.migration.plan import Plan
+from vdpa_lab.migration.step import Step
 
 WINDOWS = {
     "setup-src": ("source", "switch"),

@@ -14,7 +14,8 @@ from vdpa_lab.machine.iotlb import Unmap
 from vdpa_lab.migration.account import account
 from vdpa_lab.migration.ancestry import Ancestry
 from vdpa_lab.migration.memory_laws import batches, memory, one_order, starts_device
-from vdpa_lab.migration.plan import Plan, PlanError, Step, Where, where
+from vdpa_lab.migration.plan import Plan, PlanError
+from vdpa_lab.migration.step import Step, Where, where
 
 
 def _both(*tests: Where) -> Where:

@@ -12,7 +12,8 @@ from vdpa_lab.machine.iotlb import Clean, Map, SetMap, Unmap
 from vdpa_lab.machine.iova import identity_memory, ring_areas, shadow_layout
 from vdpa_lab.machine.memory import Run
 from vdpa_lab.migration.ancestry import Ancestry
-from vdpa_lab.migration.plan import Plan, PlanError, Step
+from vdpa_lab.migration.plan import Plan, PlanError
+from vdpa_lab.migration.step import Step
 from vdpa_lab.migration.vhost import DRIVER_OK, RAM_ASID
 
 # By address space and IOVA: what is mapped, and by which step.

@@ -152,8 +152,7 @@ def refusals(names: Iterable[str], driver: str, among: dict[str, Optimization] |
 def rewrite(plan: Plan, optimizations: Iterable[Optimization]) -> Plan:
     """The plan after each of `optimizations`, in the order given."""
     for each in optimizations:
-        plan = each.rewrite(plan)
-        plan = replace(plan, applied=(*plan.applied, each.name))
+        plan = each.rewrite(plan).with_applied(each.name)
     return plan
 
 

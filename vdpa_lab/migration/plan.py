@@ -1,105 +1,39 @@
-"""A migration as data: steps, what each waits for, which lane does it, how much work it is; and the verbs on it."""
+"""A migration as data: its steps in order, and the verbs on them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import NamedTuple
 
-from vdpa_lab.machine.iotlb import Effect
-from vdpa_lab.migration.fluid import Demand
+from vdpa_lab.migration.step import Step, tests
 from vdpa_lab.model import Scenario
 from vdpa_lab.timeline import Lane
-
-Work = tuple[tuple[str, int], ...]
-
-
-class Step(NamedTuple):
-    """One operation.
-
-    name: unique in its plan. op: the operation as the kernel, QEMU or the firmware names it. device: index, or -1
-    for the whole VM. path: the QEMU code path it belongs to (PATHS). caller: the function that issues it, with
-    (CVQ) behind it for the rings of the control virtqueue. after: names of the steps it waits for. work: pairs of
-    cost key and amount. width: how many firmware commands of its work are in flight at once. groups: how many times
-    the caller waits for its commands. effect: what it does to the device's address spaces. of: the step whose
-    effect its work is derived from. detail: kernel arguments as printed. mark: the instant that it names. demand:
-    bytes of a rate that it shares with steps that run beside it; its work is then what they take alone.
-    """
-
-    name: str
-    op: str
-    lane: Lane
-    device: int
-    path: str
-    caller: str
-    after: tuple[str, ...]
-    work: Work = ()
-    width: int = 1
-    groups: int = 1
-    effect: Effect | None = None
-    of: str = ""
-    detail: str = ""
-    mark: str = ""
-    demand: Demand | None = None
-
-    def behind(self, after: tuple[str, ...]) -> Step:
-        """The same step that waits for these; what every rewrite does to many, so faster than `_replace`."""
-        return self if after == self.after else self._make((*self[:6], after, *self[7:]))
-
-
-PATHS = {
-    "init": "QEMU start of the destination (vhost_vdpa_init, machine reset)",
-    "load-setup": "destination, on the setup section of the stream",
-    "switch": "switch to shadow virtqueues (vhost_vdpa_net_log_global_enable)",
-    "precopy": "migration thread, and loading on the destination",
-    "back": "source, when the migration is cancelled: shadowing ends (vhost_vdpa_net_log_global_enable)",
-    "stop": "source, after the VM was stopped (vhost_net_stop)",
-    "save": "source, last RAM and device state",
-    "load": "destination, last RAM and device state",
-    "start": "destination, start of the VM (vhost_net_start)",
-    "after": "after the migration",
-}
 
 
 class PlanError(ValueError):
     """A plan that cannot be carried out, or breaks a safety order; the message names the steps."""
 
 
-Where = Callable[[Step], bool]
-
-
-def _tests(wanted: Mapping[str, object]) -> list[tuple[int, Collection[object]]]:
-    """Per attribute its place in a step, and the values that pass."""
-    return [
-        (Step._fields.index(key), value if isinstance(value, (set, frozenset)) else {value})
-        for key, value in wanted.items()
-        if key != "side"
-    ]
-
-
-def where(**wanted: object) -> Where:
-    """A test on steps: each named attribute equals the value, or is in it when it is a set; `side` is the lane's."""
-    sets, side = _tests(wanted), wanted.get("side")
-
-    def matches(step: Step) -> bool:
-        for field, values in sets:
-            if step[field] not in values:
-                return False
-        return side is None or step.lane.side == side
-
-    return matches
-
-
 Chains = Mapping[str, Sequence[Step]]  # in series, by the name of the step that they stand at
 
 
-def _append_chain(steps: list[Step], chain: Sequence[Step], after: tuple[str, ...]) -> tuple[str, ...]:
+def _append_chain(
+    steps: list[Step], seams: list[int], chain: Sequence[Step], after: tuple[str, ...]
+) -> tuple[str, ...]:
     """What waits for the chain that begins behind `after` has to wait for."""
+    seams.append(len(steps))
     for step in chain:
         steps.append(step.behind(after))
         after = (step.name,)
     return after
+
+
+def _joining(steps: Sequence[Step], places: Iterable[int]) -> frozenset[str]:
+    """Names of those in these places that wait for another than just the one in front of them."""
+    return frozenset(
+        [steps[i].name for i in places if i < len(steps) and (not i or steps[i].after != (steps[i - 1].name,))]
+    )
 
 
 def _steps(chains: Chains) -> list[Step]:
@@ -117,6 +51,22 @@ class Plan:
     steps: tuple[Step, ...]
     applied: tuple[str, ...] = ()
     turned: tuple[tuple[str, str, int], ...] = ()
+    # Names of all steps that wait for another than just the one in front of them, and maybe of more; None: not known.
+    _joins: frozenset[str] | None = field(default=None, init=False, compare=False, repr=False)
+
+    def _made(self, steps: tuple[Step, ...], applied: tuple[str, ...], joins: frozenset[str] | None) -> Plan:
+        made = Plan(self.scenario, steps, applied, self.turned)
+        object.__setattr__(made, "_joins", joins)
+        return made
+
+    def _may_join(self) -> frozenset[str]:
+        if self._joins is None:
+            object.__setattr__(self, "_joins", _joining(self.steps, range(len(self.steps))))
+        return self._joins
+
+    def with_applied(self, name: str) -> Plan:
+        """The same plan, told that this optimisation made it what it is."""
+        return self._made(self.steps, (*self.applied, name), self._joins)
 
     def __iter__(self) -> Iterator[Step]:
         return iter(self.steps)
@@ -124,15 +74,19 @@ class Plan:
     def select(self, **wanted: object) -> list[Step]:
         """The steps that match, in order (see `where`)."""
         found: Iterable[Step] = self.steps
-        for field, values in _tests(wanted):  # one after the other: few steps are left after the first
-            found = [step for step in found if step[field] in values]
+        for place, values in tests(wanted):  # one after the other: few steps are left after the first
+            found = [step for step in found if step[place] in values]
         side = wanted.get("side")
         return [step for step in found if side is None or step.lane.side == side]
 
     def devices(self, side: str, path: str) -> list[int]:
         """The devices that have steps on this side and path, in the order in which they are served."""
-        found = [s.device for s in self.steps if s.path == path and s.lane.side == side and s.device >= 0]
-        return list(dict.fromkeys(found))
+        return [device for _, device in self.served(side, path)]
+
+    def served(self, side: str, *paths: str) -> list[tuple[str, int]]:
+        """The same of several paths: (path, device), by path in the order given."""
+        here = [(s.path, s.device) for s in self.steps if s.path in paths and s.lane.side == side and s.device >= 0]
+        return sorted(dict.fromkeys(here), key=lambda each: paths.index(each[0]))
 
     def edit(
         self,
@@ -150,49 +104,58 @@ class Plan:
         if not (out or before or after or beside):
             return self
         steps: list[Step] = []
+        seams: list[int] = []  # where in them a step has another one in front of it than before
         instead: dict[str, tuple[str, ...]] = {}  # what waited for the key waits for these
         at = 0
         for index in self._of({*out, *before, *after, *beside}, {*out, *after}):
-            steps += self.steps[at:index]
+            if at < index:
+                seams.append(len(steps))
+                steps += self.steps[at:index]
             step, at = self.steps[index], index + 1
-            name = step.name
-            waits = step.after
-            if not instead.keys().isdisjoint(waits):
+            name, waits = step.name, step.after
+            if len(waits) == 1:
+                waits = instead.get(waits[0], waits)
+            elif not instead.keys().isdisjoint(waits):
                 waits = tuple(dict.fromkeys([each for one in waits for each in instead.get(one, (one,))]))
             if name in before:
-                waits = _append_chain(steps, before[name], waits)
+                waits = _append_chain(steps, seams, before[name], waits)
             if name not in out:
+                seams.append(len(steps))
                 steps.append(step.behind(waits))
                 waits = (name,)
             if name in beside:
-                _append_chain(steps, beside[name], waits)
+                _append_chain(steps, seams, beside[name], waits)
             if name in after:
-                waits = _append_chain(steps, after[name], waits)
+                waits = _append_chain(steps, seams, after[name], waits)
             if name in out or name in after:
                 instead[name] = waits
-        return replace(self, steps=(*steps, *self.steps[at:]))
+        seams.append(len(steps))
+        steps += self.steps[at:]
+        return self._made(tuple(steps), self.applied, _joining(steps, seams))  # all that joined were looked at
 
     def drop(self, steps: Iterable[Step]) -> Plan:
         """Without `steps`; what waited for one of them now waits for what that one waited for."""
         return self.edit(gone=steps)
 
     def _of(self, named: Collection[str], waited_for: Collection[str]) -> list[int]:
-        """Places of the steps of these names and of those that wait for one of the others; the rest stays as it is."""
-        named, waited_for = frozenset(named), frozenset(waited_for)
-        if not waited_for:
-            return [index for index, step in enumerate(self.steps) if step.name in named]
-        return [
-            index
-            for index, step in enumerate(self.steps)
-            if step.name in named or not waited_for.isdisjoint(step.after)
-        ]
+        """Places of all steps of these names and that wait for one of the others, and maybe of more."""
+        look = self._may_join().union(named)
+        found = [index for index, step in enumerate(self.steps) if step.name in look]
+        behind = [index + 1 for index in found if self.steps[index].name in waited_for]
+        return sorted({*found, *behind} - {len(self.steps)})
 
     def alter(self, steps: Iterable[Step], change: Callable[[Step], Step]) -> Plan:
         """With `change` applied to each of `steps`; their names stay."""
         names = {step.name for step in steps}
         if not names:
             return self
-        return replace(self, steps=tuple([change(step) if step.name in names else step for step in self.steps]))
+        steps, joins = list(self.steps), set(self._may_join())
+        for index in [index for index, step in enumerate(steps) if step.name in names]:
+            before, changed = steps[index], change(steps[index])
+            steps[index] = changed
+            if changed.after is not before.after:
+                joins.add(changed.name)
+        return self._made(tuple(steps), self.applied, frozenset(joins))
 
     def split(self, steps: Iterable[Step], in_flight: int) -> Plan:
         """With up to `in_flight` commands of each of `steps` on their lane's slots at a time."""

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
+from operator import add
 
 from vdpa_lab.library import Calibration
 from vdpa_lab.migration.account import account
 from vdpa_lab.migration.ancestry import Ancestry
 from vdpa_lab.migration.fluid import LINK, Fluid
-from vdpa_lab.migration.plan import Plan, Work
+from vdpa_lab.migration.plan import Plan
+from vdpa_lab.migration.step import Step, Work
 from vdpa_lab.timeline import Lane, Span, Term, Timeline
 
 FIRMWARE_SLOTS = 31  # mlx5_core cmd.c: 2^log_sz - 1 regular commands, log_sz 5
@@ -78,32 +80,25 @@ def sharing(plan: Plan) -> Fluid | None:
 
 def schedule(plan: Plan, terms: Sequence[tuple[Term, ...]]) -> Timeline:
     """The timeline of a priced plan."""
-    steps = plan.steps
-    index = {step.name: i for i, step in enumerate(steps)}
-    durations = [sum([term.ns for term in each]) for each in terms]
-    waiting = [len(step.after) for step in steps]
-    followers: list[list[int]] = [[] for _ in steps]
-    for i, step in enumerate(steps):
-        for name in step.after:
+    of = dict(zip(Step._fields, zip(*plan.steps, strict=True), strict=True))
+    index = {name: i for i, name in enumerate(of["name"])}
+    durations = [each[0].ns if len(each) == 1 else sum([term.ns for term in each]) for each in terms]
+    followers: list[list[int]] = [[] for _ in durations]
+    for i, after in enumerate(of["after"]):
+        for name in after:
             followers[index[name]].append(i)
+    slots = {lane: capacity(lane) for lane in set(of["lane"])}
+    widths = [min(width, slots[lane]) for width, lane in zip(of["width"], of["lane"], strict=True)]
     fluid = sharing(plan)
-    starts, because = assign(
-        durations,
-        waiting,
-        followers,
-        [step.lane for step in steps],
-        [min(step.width, capacity(step.lane)) for step in steps],
-        fluid,
-    )
+    starts, because = assign(durations, [*map(len, of["after"])], followers, of["lane"], widths, fluid)
     if fluid:
         terms = list(terms)
         for i, ns in fluid.took.items():
             durations[i], terms[i] = ns, (Term(terms[i][0].key, ns, ns),)
-    spans = tuple(
-        Span(step.name, step.op, step.lane, step.device, starts[i], starts[i] + durations[i], terms[i])
-        for i, step in enumerate(steps)
-    )
-    marks = {step.mark: i for i, step in enumerate(steps) if step.mark}
+    ends = [*map(add, starts, durations)]
+    rows = zip(of["name"], of["op"], of["lane"], of["device"], starts, ends, terms, strict=True)
+    spans = tuple(map(Span._make, rows))
+    marks = {mark: i for i, mark in enumerate(of["mark"]) if mark}
     return Timeline(spans, {mark: spans[i].end for mark, i in marks.items()}, tuple(because), marks)
 
 
@@ -132,6 +127,22 @@ def assign(
     running: list[tuple[int, int]] = []
     now, started, freed = 0, 0, []
     while True:
+        # Most of a migration is one step after the other: then nothing else can happen before it ends.
+        while len(ready) == 1 and not fluid and not any(map(queues.__getitem__, freed)):
+            i = ready[0]
+            lane, end = lane_of[i], now + durations[i]
+            if queues[lane] or widths[i] > free[lane] or (running and running[0][0] <= end):
+                break
+            if now and (because[i] < 0 or ends[because[i]] < now):
+                because[i] = freed_by[lane]
+            starts[i], ends[i], now, freed, ready = now, end, end, [], []
+            freed_by[lane] = i
+            started += 1
+            for follower in followers[i]:
+                waiting[follower] -= 1
+                because[follower] = i
+                if not waiting[follower]:
+                    ready.append(follower)
         for i in ready:
             heapq.heappush(queues[lane_of[i]], (now, i))
         for lane in (*freed, *[lane_of[i] for i in ready]):

@@ -6,25 +6,14 @@ of QEMU hw/virtio/vhost-vdpa.c, hw/virtio/vhost.c, net/vhost-vdpa.c and of Linux
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from vdpa_lab.library import behaves
-from vdpa_lab.machine.cvq import NetState, replay
-from vdpa_lab.machine.cvq_commands import (
-    GuestOffloadsSet,
-    HashConfig,
-    MacAddrSet,
-    MacTableSet,
-    RssConfig,
-    Rx,
-    VlanAdd,
-    VqPairsSet,
-)
 from vdpa_lab.machine.iova import ShadowLayout, identity_memory, ring_areas, shadow_layout
 from vdpa_lab.machine.memory import Run
 from vdpa_lab.migration import mlx5
-from vdpa_lab.migration.builder import Thread
+from vdpa_lab.migration.builder import Thread, phrase
+from vdpa_lab.migration.cvq_load import cvq_load
 from vdpa_lab.model import Host, Scenario, VdpaDevice
 
 RAM_ASID = 0
@@ -36,27 +25,32 @@ ENABLE = 1 << 32  # vhost_vring_state {index, num}: num is the upper half as pri
 WILD = "*"  # a value that a scenario cannot know: a file descriptor, a ring position
 
 
-@dataclass(frozen=True, slots=True)
-class Side:
-    """One host's view of one device: where its rings and guest memory are mapped, and what its QEMU does."""
+class Rings(NamedTuple):
+    """One host's view of one device: what its QEMU does, and where it maps which rings; guest memory apart."""
 
     device: VdpaDevice
     host: Host
     data_shadowed: bool
     layout: ShadowLayout
+
+
+class Side(NamedTuple):
+    """The same, and where guest memory is mapped."""
+
+    rings: Rings
     memory: tuple[Run, ...]
 
 
 def passthrough(scenario: Scenario, host: Host) -> Side:
     """Guest rings given to the device, RAM at IOVA = GPA; only the CVQ is shadowed."""
     layout = ring_areas(scenario.device, data_shadowed=False)
-    return Side(scenario.device, host, False, layout, identity_memory(scenario.guest))
+    return Side(Rings(scenario.device, host, False, layout), identity_memory(scenario.guest))
 
 
 def shadowed(scenario: Scenario, host: Host) -> Side:
     """Every virtqueue shadowed, RAM packed behind the shadow rings."""
     layout, memory = shadow_layout(scenario.guest, scenario.device)
-    return Side(scenario.device, host, True, layout, memory)
+    return Side(Rings(scenario.device, host, True, layout), memory)
 
 
 def _arg(value: int) -> str:
@@ -99,12 +93,26 @@ def _pair_notifiers(t: Thread, op: str) -> None:
 
 def stop(t: Thread, side: Side) -> None:
     """vhost_net_stop of one device, on a kernel without VHOST_VDPA_SUSPEND: reset first, ask nothing."""
-    device = side.device
+    early = behaves("reset-unregisters-listener", side.rings.host)
+    _stop_device(t, side.rings.device)
+    if early:
+        unmap_memory(t, side)
+    _stop_rings(t, side.rings)
+    if not early:
+        unmap_memory(t, side)
+    _end_stop(t, side.rings)
+
+
+@phrase
+def _stop_device(t: Thread, device: VdpaDevice) -> None:
     t.calling("vhost_vdpa_suspend")
     t.reset()
     mlx5.reset(t, device)
-    if behaves("reset-unregisters-listener", side.host):
-        unmap_memory(t, side)
+
+
+@phrase
+def _stop_rings(t: Thread, side: Rings) -> None:
+    device = side.device
     for pair in range(device.queue_pairs):
         _pair_notifiers(t, "unmap doorbells")
         if side.data_shadowed:
@@ -122,18 +130,18 @@ def stop(t: Thread, side: Side) -> None:
             t.invalidate(RAM_ASID, area)
     t.calling("vhost_vdpa_reset_status")
     t.reset()
-    if not behaves("reset-unregisters-listener", side.host):
-        _add_driver(t)
-        unmap_memory(t, side)
-    else:
-        _add_driver(t)
-    if device.cvq:
+    _add_driver(t)
+
+
+@phrase
+def _end_stop(t: Thread, side: Rings) -> None:
+    if side.device.cvq:
         t.calling("vhost_vdpa_net_cvq_stop")
         _config_call(t, wanted=False)
         for area in side.layout.buffers:
             t.invalidate(RAM_ASID, area)
     t.calling("vhost_dev_disable_notifiers")
-    t.qemu("disable notifiers", "qemu.notifier", device.data_vqs + device.cvq)
+    t.qemu("disable notifiers", "qemu.notifier", side.device.data_vqs + side.device.cvq)
 
 
 def _guest_ring(t: Thread, index: int, entries: int, base: int | str) -> None:
@@ -158,7 +166,7 @@ def _shadow_ring(t: Thread, index: int, areas: tuple[Run, Run], mapper: str) -> 
     t.ioctl("SET_VRING_ADDR", _arg(index))
 
 
-def _start_pair(t: Thread, side: Side, pair: int) -> None:
+def _start_pair(t: Thread, side: Rings, pair: int) -> None:
     device, queues = side.device, (2 * pair, 2 * pair + 1)
     if side.data_shadowed:
         t.calling("vhost_virtqueue_start")
@@ -174,7 +182,7 @@ def _start_pair(t: Thread, side: Side, pair: int) -> None:
     _config_call(t, wanted=True)
 
 
-def _start_cvq(t: Thread, side: Side) -> None:
+def _start_cvq(t: Thread, side: Rings) -> None:
     t.calling("vhost_vdpa_net_cvq_start")
     for area in side.layout.buffers:
         t.update(RAM_ASID, area)
@@ -190,6 +198,13 @@ def start(t: Thread, side: Side, masked_calls: int, status: int) -> None:
 
     status: what the device shows before FEATURES_OK (ACKNOWLEDGE|DRIVER after a stop, 0 on a fresh destination).
     """
+    _start_rings(t, side.rings, masked_calls, status)
+    map_memory(t, side)
+    _start_device(t, side.rings.device, status)
+
+
+@phrase
+def _start_rings(t: Thread, side: Rings, masked_calls: int, status: int) -> None:
     device = side.device
     t.calling("virtio_bus_set_host_notifier")
     t.qemu("enable notifiers", "qemu.notifier", device.data_vqs + device.cvq)
@@ -209,7 +224,10 @@ def start(t: Thread, side: Side, masked_calls: int, status: int) -> None:
         _start_pair(t, side, pair)
     if device.cvq:
         _start_cvq(t, side)
-    map_memory(t, side)
+
+
+@phrase
+def _start_device(t: Thread, device: VdpaDevice, status: int) -> None:
     t.calling("vhost_vdpa_dev_start")
     t.ioctl("GET_STATUS")
     t.ioctl("SET_STATUS", _arg(status | FEATURES_OK | DRIVER_OK))
@@ -223,27 +241,3 @@ def start(t: Thread, side: Side, masked_calls: int, status: int) -> None:
     for index in range(device.data_vqs):
         t.ioctl("SET_VRING_ENABLE", _arg(ENABLE | index))
     mlx5.enable(t, device)
-
-
-COMMANDS = {
-    MacAddrSet: "MAC_ADDR_SET", MacTableSet: "MAC_TABLE_SET", VqPairsSet: "MQ_VQ_PAIRS_SET", RssConfig: "RSS_CONFIG",
-    HashConfig: "HASH_CONFIG", GuestOffloadsSet: "GUEST_OFFLOADS_SET", Rx: "RX_MODE", VlanAdd: "VLAN_ADD",
-}  # fmt: skip
-
-
-def cvq_load(t: Thread, device: VdpaDevice) -> None:
-    """vhost_vdpa_net_cvq_load: the guest's configuration replayed command by command, each polled to its end.
-
-    The guest is Linux: it takes all offloads and turns promiscuous mode off.
-    """
-    t.calling("vhost_vdpa_net_cvq_load")
-    state = NetState(
-        device.negotiated_features,
-        modes=frozenset(),
-        pairs=device.pairs_in_use,
-        max_pairs=device.queue_pairs,
-        vlans=frozenset(range(1, device.vlans + 1)),
-    )
-    for name, count in Counter(COMMANDS[type(command)] for command in replay(state)).items():
-        t.step(name, "bql", ("cvq.command", count), ("cvq.poll", count))
-        mlx5.cvq_command(t, device, name, count)

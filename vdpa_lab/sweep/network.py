@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from vdpa_lab.migration.plan import Step
 from vdpa_lab.migration.schedule import capacity
+from vdpa_lab.migration.step import Step
 from vdpa_lab.timeline import Lane
 
 

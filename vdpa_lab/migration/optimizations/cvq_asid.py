@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from vdpa_lab.migration.builder import beside, in_asid, rebuilds
 from vdpa_lab.migration.optimization import SIM_PRESETS, Optimization
-from vdpa_lab.migration.plan import Plan, Step
+from vdpa_lab.migration.plan import Plan
+from vdpa_lab.migration.step import Step
 from vdpa_lab.migration.vhost import CVQ_ASID, CVQ_GROUP
 
 STOP = {"vhost_vdpa_svq_unmap_rings (CVQ)", "vhost_vdpa_net_cvq_stop"}

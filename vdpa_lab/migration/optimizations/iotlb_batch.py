@@ -8,7 +8,8 @@ from typing import ClassVar
 from vdpa_lab.machine.iotlb import Map, Unmap
 from vdpa_lab.migration.builder import batched
 from vdpa_lab.migration.optimization import Optimization
-from vdpa_lab.migration.plan import Plan, Step
+from vdpa_lab.migration.plan import Plan
+from vdpa_lab.migration.step import Step
 
 LISTENER = frozenset({"vhost_vdpa_listener_region_add", "vhost_vdpa_listener_region_del"})
 

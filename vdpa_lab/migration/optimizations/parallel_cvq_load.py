@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from vdpa_lab.migration.builder import beside
 from vdpa_lab.migration.optimization import Optimization
-from vdpa_lab.migration.plan import Plan, Step
+from vdpa_lab.migration.plan import Plan
+from vdpa_lab.migration.step import Step
 
 
 @dataclass(frozen=True, slots=True)

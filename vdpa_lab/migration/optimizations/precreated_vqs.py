@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from vdpa_lab.migration.builder import beside
 from vdpa_lab.migration.optimization import MLX5_PRESETS, Optimization
-from vdpa_lab.migration.plan import Plan, Step, Work
+from vdpa_lab.migration.plan import Plan
+from vdpa_lab.migration.step import Step, Work
 
 DEFAULT_VQ_SIZE = 256  # MLX5V_DEFAULT_VQ_SIZE: virtqueues of another size are created again
 CREATION = frozenset({"CREATE_VQ", "CREATE_STEERING"})

@@ -27,7 +27,7 @@ class ResumableVqs(Optimization):
     adds: ClassVar = ("mlx5.*",)
 
     def rewrite(self, plan: Plan) -> Plan:
-        for path, device in [(name, d) for name in ("switch", "back") for d in plan.devices("source", name)]:
+        for path, device in plan.served("source", "switch", "back"):
             mine = plan.select(side="source", path=path, device=device)
             if any(step.op == "RESUME" for step in mine):
                 continue

@@ -8,7 +8,8 @@ from typing import ClassVar
 from vdpa_lab.migration import mlx5
 from vdpa_lab.migration.builder import beside
 from vdpa_lab.migration.optimization import MLX5_PRESETS, SIM_PRESETS, Optimization
-from vdpa_lab.migration.plan import Plan, Step
+from vdpa_lab.migration.plan import Plan
+from vdpa_lab.migration.step import Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,23 +31,22 @@ class Suspend(Optimization):
 
     def rewrite(self, plan: Plan) -> Plan:
         gone, before, moves = [], {}, {}
-        for path in ("switch", "back", "stop"):
-            for device in plan.devices("source", path):
-                mine = plan.select(side="source", path=path, device=device)
-                first = [step for step in mine if step.caller == "vhost_vdpa_suspend"]
-                if first and first[0].op != "SUSPEND":
-                    reset = next(step for step in mine if step.caller == "vhost_vdpa_reset_status")
-                    cleaned = next((step for step in mine if step.of == reset.name), reset)
-                    firmware = [step for step in first if step.lane.kind == "firmware" and not step.of]
-                    unmaps = [s for s in mine[: mine.index(reset)] if s.caller == "vhost_vdpa_listener_region_del"]
-                    moves[cleaned.name] = [*(s._replace(caller=reset.caller) for s in firmware), *unmaps]
-                    gone += [*first, *unmaps]
-                    t = beside(plan, first[0], self.name)
-                    t.ioctl("SUSPEND")
-                    mlx5.suspend(t, plan.scenario.device)
-                    before[first[0].name] = t.steps
-                    asked = path == "switch" or plan.scenario.device.svq == "off"
-                    before |= self._ring_positions(plan, mine if asked else [])
+        for path, device in plan.served("source", "switch", "back", "stop"):
+            mine = plan.select(side="source", path=path, device=device)
+            first = [step for step in mine if step.caller == "vhost_vdpa_suspend"]
+            if first and first[0].op != "SUSPEND":
+                reset = next(step for step in mine if step.caller == "vhost_vdpa_reset_status")
+                cleaned = next((step for step in mine if step.of == reset.name), reset)
+                firmware = [step for step in first if step.lane.kind == "firmware" and not step.of]
+                unmaps = [s for s in mine[: mine.index(reset)] if s.caller == "vhost_vdpa_listener_region_del"]
+                moves[cleaned.name] = [*(s._replace(caller=reset.caller) for s in firmware), *unmaps]
+                gone += [*first, *unmaps]
+                t = beside(plan, first[0], self.name)
+                t.ioctl("SUSPEND")
+                mlx5.suspend(t, plan.scenario.device)
+                before[first[0].name] = t.steps
+                asked = path == "switch" or plan.scenario.device.svq == "off"
+                before |= self._ring_positions(plan, mine if asked else [])
         return plan.edit(gone, before, moves)
 
     def _ring_positions(self, plan: Plan, mine: list[Step]) -> dict[str, list[Step]]:

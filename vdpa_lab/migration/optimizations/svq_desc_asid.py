@@ -35,7 +35,7 @@ class SvqDescAsid(Optimization):
             return plan
         identity: dict[int, list] = {}
         gone, before = [], {}
-        for path, device in [(name, d) for name in ("switch", "back") for d in plan.devices("source", name)]:
+        for path, device in plan.served("source", "switch", "back"):
             mine = plan.select(side="source", path=path, device=device)
             listener = [step for step in mine if step.caller in LISTENER]
             if path == "switch":

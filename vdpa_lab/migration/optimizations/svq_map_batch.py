@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from vdpa_lab.migration.builder import batched
 from vdpa_lab.migration.optimization import Optimization
-from vdpa_lab.migration.plan import Plan, Step
+from vdpa_lab.migration.plan import Plan
+from vdpa_lab.migration.step import Step
 
 RINGS = {"vhost_vdpa_svq_map_rings"}
 CVQ_MAPS = {"vhost_vdpa_net_cvq_start", "vhost_vdpa_svq_map_rings (CVQ)"}
@@ -48,7 +49,7 @@ class SvqMapBatch(Optimization):
     def _after_reset(self, plan: Plan) -> Plan:
         """At the stop the batch comes after the reset, as the posted trace shows."""
         moves = {}
-        for path, device in [(name, d) for name in ("back", "stop") for d in plan.devices("source", name)]:
+        for path, device in plan.served("source", "back", "stop"):
             mine = plan.select(side="source", path=path, device=device)
             reset = next(s for s in mine if s.caller == "vhost_vdpa_reset_status")
             anchor = next((s for s in mine if s.of == reset.name), reset)
