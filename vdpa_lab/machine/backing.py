@@ -34,7 +34,7 @@ MEAN_RUN = "mean_run"  # mean length of a chunk, in 4 KiB pages or huge pages
 SMALL_SHARE = "small_share"  # share of huge page ranges that 4 KiB pages back
 WORDS = 1 << 64
 BATCH = 1 << 15  # random words
-KEPT = 1 << 20  # first pages of blocks that are kept, 8 MiB
+KEPT = 1 << 21  # first pages of blocks that are kept, 8 MiB
 
 
 @lru_cache(maxsize=4)
@@ -113,11 +113,11 @@ def _orders(words: np.ndarray, limits: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=32)
 def _known_heads(history: str, seed: int) -> list[np.ndarray]:
     """What `_small_heads` has laid out so far."""
-    return [np.zeros(1, np.int64)]
+    return [np.zeros(1, np.uint32)]
 
 
 def _small_heads(pages: int, history: str, seed: int) -> np.ndarray:
-    """First pages of the buddy blocks of [0, pages), and the end of the last one.
+    """First pages (uint32) of the buddy blocks of [0, pages), and the end of the last one.
 
     A larger RAM block begins as a smaller one does, so what was laid out is kept, and only what lies behind is new.
     """
@@ -125,8 +125,8 @@ def _small_heads(pages: int, history: str, seed: int) -> np.ndarray:
     heads = known[0]
     if heads[-1] < pages:
         heads = np.concatenate([heads, *_heads_behind(heads, pages, history, seed)])
-        heads.flags.writeable = False
         known[0] = heads if heads.size <= KEPT else heads[:KEPT].copy()
+        heads.flags.writeable = known[0].flags.writeable = False
     return heads[: int(np.searchsorted(heads, pages)) + 1]
 
 
@@ -140,7 +140,7 @@ def _heads_behind(heads: np.ndarray, pages: int, history: str, seed: int) -> Ite
         words = source.random_raw(min(int((pages - end) / mean) + 64 + ahead, BATCH))
         ends = np.cumsum(np.int64(1) << _orders(words, limits))
         ends += end
-        yield ends
+        yield ends.astype(np.uint32)
         end = int(ends[-1])
 
 
@@ -186,8 +186,9 @@ def chunks(size: int, offset: int, backing: str, history: str, seed: int, block:
     """
     edges, inside, first, last = _cut(size, offset, backing, history, seed, block)
     lengths = np.subtract(edges[1:][inside], edges[inside], dtype=np.uint32, casting="unsafe")
-    lengths[:1] -= np.uint32(first - edges[inside.start])
-    lengths[-1:] -= np.uint32(edges[inside.stop] - last)
+    if size:
+        lengths[0] -= first - int(edges[inside.start])
+        lengths[-1] -= int(edges[inside.stop]) - last
     return lengths
 
 
@@ -199,9 +200,11 @@ def addresses(
     Buddy blocks and huge pages are aligned to their size; behind each chunk lies at least a page of somebody else's.
     """
     edges, inside, first, _ = _cut(size, offset, backing, history, seed, block)
+    edges = edges.astype(np.int64)
     lengths = np.diff(edges)
     align = np.minimum(lengths & -lengths, max(UNIT_PAGES[backing], 1 << MAX_ORDER if backing == "4k" else 1))
     room = base // PAGE_SIZE + np.cumsum(lengths + align) - lengths - align  # rounding up takes less than `align`
     starts = (room + align - 1 & -align)[inside]
-    starts[:1] += first - edges[inside.start]
+    if size:
+        starts[0] += first - edges[inside.start]
     return (starts * PAGE_SIZE).astype(np.uint64)

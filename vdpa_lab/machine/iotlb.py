@@ -101,7 +101,7 @@ class _AddressSpace:
 
     def _partial(self, chunks: int) -> list[Run]:
         last = self.last
-        size = int(last.lengths[:chunks].sum()) * PAGE_SIZE
+        size = sum(last.lengths[:chunks].tolist()) * PAGE_SIZE
         return [run._replace(size=size) if run is last else run for run in self.ordered()]
 
     def _growing(self, final: MemoryRegion) -> Replay:

@@ -23,22 +23,18 @@ def account(plan: Plan) -> list[tuple[Work, int]]:
     effects = _with_warmth(plan)
     rebuilt = _rebuilds(plan, effects)
     driver, backing = plan.scenario.device.driver, plan.scenario.guest.backing
-    result: list[tuple[Work, int]] = []
-    for index, step in enumerate(plan.steps):
-        effect = effects.get(index)
-        if effect is None and not step.of:
-            result.append((step.work, step.groups))
-        elif step.of:
-            result.append(_mkeys(step, rebuilt[step.of]))
-        elif isinstance(effect, SetMap):
+    result = [_mkeys(step, rebuilt[step.of]) if step.of else (step.work, step.groups) for step in plan.steps]
+    for index, effect in effects.items():
+        step = plan.steps[index]
+        if isinstance(effect, SetMap):
             one = rebuilt[step.name]
             content = ("mlx5.mtt", one.built.mtts) if driver == "mlx5" else ("set_map.entry", one.built.entries)
             indirect = (("mlx5.command", one.indirect),) if driver == "mlx5" else ()
-            result.append(((("set_map.call", one.rebuilds), content, *indirect), 1))
+            result[index] = (("set_map.call", one.rebuilds), content, *indirect), 1
         elif isinstance(effect, Clean):
-            result.append((step.work, 1))
+            result[index] = step.work, 1
         else:
-            result.append(((("vhost.message", 1), *_pages(effect, backing, driver)), 1))
+            result[index] = (("vhost.message", 1), *_pages(effect, backing, driver)), 1
     return result
 
 
@@ -109,7 +105,7 @@ def _with_warmth(plan: Plan) -> dict[int, Effect]:
     at_source = _source_history(plan)
     touched: dict[tuple, str] = {}
     cold, first_touch = 1.0, "preallocated"
-    for index, step in enumerate(plan.steps):
+    for index, step in [(i, s) for i, s in enumerate(plan.steps) if s.effect is not None or s.op == "load RAM"]:
         if step.op == "load RAM":
             cold, first_touch = plan.scenario.guest.zero_pages, "ram-load"
         effect = step.effect

@@ -34,6 +34,8 @@ class Thread:
         self.steps, self.side, self.path, self.driver, self.tag = steps, side, path, driver, tag
         self.after, self.device, self.caller = after, device, ""
         self._count = 0
+        self._named = f"{PREFIX[side]}{device if device >= 0 else ''}.{path}.{tag}"
+        self._lanes: dict[str, Lane] = {}
 
     def fork(self, path: str, device: int = NO_DEVICE, side: str | None = None) -> Thread:
         """A thread of control that begins where this one stands."""
@@ -49,11 +51,13 @@ class Thread:
         self.after = (*self.after, *(name for name in other.after if name not in self.after))
 
     def step(self, op: str, kind: str, *work: tuple[str, int], **more) -> Step:
-        device = self.device
         self._count += 1
-        name = f"{PREFIX[self.side]}{device if device >= 0 else ''}.{self.path}.{self.tag}{self._count}.{op}"
-        on = _lane(self.side, kind, device if kind in ("kernel", "firmware", "worker") else NO_DEVICE)
-        step = Step(name, op, on, device, self.path, self.caller, self.after, work, **more)
+        name = f"{self._named}{self._count}.{op}"
+        on = self._lanes.get(kind)
+        if on is None:
+            device = self.device if kind in ("kernel", "firmware", "worker") else NO_DEVICE
+            on = self._lanes[kind] = _lane(self.side, kind, device)
+        step = Step(name, op, on, self.device, self.path, self.caller, self.after, work, **more)
         self.steps.append(step)
         self.after = (name,)
         return step
@@ -150,7 +154,7 @@ def more_last_pages(plan: Plan, pages: int) -> Plan:
 
 def in_asid(step: Step, asid: int) -> Step:
     """The same message or map rebuild in another address space."""
-    effect = step.effect._replace(asid=asid)
+    effect = type(step.effect)(asid, *step.effect[1:])
     detail = message_detail(asid, effect.runs[0].size) if isinstance(effect, (Map, Unmap)) else step.detail
     return step._replace(effect=effect, detail=detail)
 

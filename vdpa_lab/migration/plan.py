@@ -139,10 +139,13 @@ class Plan:
 
     def _of(self, named: Collection[str], waited_for: Collection[str]) -> list[int]:
         """Places of all steps of these names and that wait for one of the others, and maybe of more."""
-        look = self._may_join().union(named)
-        found = [index for index, step in enumerate(self.steps) if step.name in look]
-        behind = [index + 1 for index in found if self.steps[index].name in waited_for]
-        return sorted({*found, *behind} - {len(self.steps)})
+        look, places = self._may_join().union(named), []
+        for index in [index for index, step in enumerate(self.steps) if step.name in look]:
+            if not places or places[-1] != index:
+                places.append(index)
+            if self.steps[index].name in waited_for and index + 1 < len(self.steps):
+                places.append(index + 1)
+        return places
 
     def alter(self, steps: Iterable[Step], change: Callable[[Step], Step]) -> Plan:
         """With `change` applied to each of `steps`; their names stay."""

@@ -88,7 +88,7 @@ def schedule(plan: Plan, terms: Sequence[tuple[Term, ...]]) -> Timeline:
         for name in after:
             followers[index[name]].append(i)
     slots = {lane: capacity(lane) for lane in set(of["lane"])}
-    widths = [min(width, slots[lane]) for width, lane in zip(of["width"], of["lane"], strict=True)]
+    widths = [min(width, slots[lane]) if width > 1 else 1 for width, lane in zip(of["width"], of["lane"], strict=True)]
     fluid = sharing(plan)
     starts, because = assign(durations, [*map(len, of["after"])], followers, of["lane"], widths, fluid)
     if fluid:

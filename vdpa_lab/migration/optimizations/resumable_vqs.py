@@ -27,6 +27,7 @@ class ResumableVqs(Optimization):
     adds: ClassVar = ("mlx5.*",)
 
     def rewrite(self, plan: Plan) -> Plan:
+        gone, before = [], {}
         for path, device in plan.served("source", "switch", "back"):
             mine = plan.select(side="source", path=path, device=device)
             if any(step.op == "RESUME" for step in mine):
@@ -41,7 +42,6 @@ class ResumableVqs(Optimization):
             t.ioctl("RESUME")
             t.step("resume device", "kernel", ("mlx5.resume", 1))
             t.firmware("MODIFY_VQ", 2 * plan.scenario.device.pairs_in_use)
-            kept = [s for s in start if s.op == "MODIFY_VQ"]
-            gone = [s for s in (*reset, *status, *start) if s not in kept]
-            plan = plan.edit(gone, before={start[0].name: t.steps})
-        return plan
+            gone += [*reset, *status, *(s for s in start if s.op != "MODIFY_VQ")]
+            before[start[0].name] = t.steps
+        return plan.edit(gone, before)
