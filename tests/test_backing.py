@@ -248,3 +248,22 @@ def test_every_row_has_a_source_and_a_grade():
     assert {(row["backing"], row["history"]) for row in found if row["key"] == "mean_run"} == {
         (kind, history) for kind in UNIT_PAGES for history in HISTORIES
     }
+
+
+@pytest.mark.parametrize("kept", [1 << 21, 100])
+def test_what_was_laid_out_before_changes_no_layout(kept, monkeypatch):
+    """Small, large, small again, with all or few of the blocks kept: as laid out anew."""
+    monkeypatch.setattr(backing, "KEPT", kept)
+    sizes = [3 * MIB, 200 * MIB, 40 * MIB, 201 * MIB, 700 * MIB]
+
+    def laid(size):
+        return [chunks(size, 0, "4k", history, 7).tolist() for history in HISTORIES]
+
+    backing._known_heads.cache_clear()
+    one_after_the_other = [laid(size) for size in sizes]
+    for size, found in zip(sizes, one_after_the_other, strict=True):
+        backing._known_heads.cache_clear()
+        assert laid(size) == found
+    for small, large in zip(one_after_the_other[0], one_after_the_other[-1], strict=True):
+        assert large[: len(small) - 1] == small[:-1]
+    backing._known_heads.cache_clear()

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vdpa_lab.machine.iotlb import Map
-from vdpa_lab.migration import Plan, PlanError, Step, catalogue, default_toggles, plan, simulate
+from vdpa_lab.migration import Plan, PlanError, Step, catalogue, default_toggles, plan, simulate, vhost
 from vdpa_lab.migration.account import account
+from vdpa_lab.migration.baseline import baseline
 from vdpa_lab.migration.compare import quantity_parts
 from vdpa_lab.migration.laws import Ancestry, work_totals
 from vdpa_lab.migration.step import PATHS, where
@@ -175,6 +176,11 @@ def test_an_edit_does_at_once_what_steps_do_in_turn(data):
         naive.take_out(name)
     assert [each.name for each in found] == naive.names
     assert {each.name: set(each.after) for each in found} == naive.waits
+    later = data.draw(st.lists(st.sampled_from(found.steps), unique=True)) if found.steps else []
+    turned = found.alter(later, lambda one: one.behind(()))
+    for edited in (found, turned):
+        again = {each.name: [step(f"{each.name}d")] for each in data.draw(st.permutations(later))[:2]}
+        assert edited.edit(later[1:], after=again) == a_plan(*edited).edit(later[1:], after=again)
 
 
 @given(st.data())
@@ -366,3 +372,15 @@ def test_commands_in_flight_gain_up_to_the_slots_and_no_further():
     assert took(32) == pytest.approx(4 * took(8), rel=0.01)
     with pytest.raises(InputError, match="in_flight"):
         simulate(base, shipped, knobs={"async-vq": {"in_flight": 31}})
+
+
+PHRASES = ("_stop_device", "_stop_rings", "_end_stop", "_start_rings", "_start_device")
+
+
+@pytest.mark.parametrize("name", scenario_names())
+def test_a_phrase_repeated_is_the_phrase_written(name, monkeypatch):
+    scenario = find_scenario(name)
+    repeated = baseline.__wrapped__(scenario)
+    for phrase in PHRASES:
+        monkeypatch.setattr(vhost, phrase, getattr(vhost, phrase).__wrapped__)
+    assert baseline.__wrapped__(scenario) == repeated

@@ -1,5 +1,6 @@
 """Sweeps: what a specification may say, that the table follows from it alone, that nothing done is lost; fleets."""
 
+import gc
 import json
 import multiprocessing
 import os
@@ -696,3 +697,16 @@ def test_a_fleet_is_told_in_words():
 def test_the_benchmark_s_candidates_agree():
     kinds = [case.work for case in bench_cases(None, True) if measure(case, 1)]
     assert kinds == ["a pricing, many at once", "a pricing, a few beside others", "a fresh plan, priced"]
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_garbage_collector_pauses_while_plans_are_made_and_is_left_as_it_was(enabled, monkeypatch):
+    seen, real = [], evaluate_module.plan
+    monkeypatch.setattr(evaluate_module, "plan", lambda *one: seen.append(gc.isenabled()) or real(*one))
+    before = gc.isenabled()
+    try:
+        gc.enable() if enabled else gc.disable()
+        evaluate(read_spec(SMALL), [0])
+        assert (seen, gc.isenabled()) == ([False], enabled)
+    finally:
+        gc.enable() if before else gc.disable()

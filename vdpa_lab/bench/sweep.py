@@ -19,6 +19,7 @@ from vdpa_lab.migration.simulate import Run, run_plan
 from vdpa_lab.model import find_scenario
 from vdpa_lab.paths import bench_sources
 from vdpa_lab.sweep.design import with_values
+from vdpa_lab.sweep.evaluate import gc_paused
 from vdpa_lab.sweep.vectorised import PricedPlan
 from vdpa_lab.units import MIB
 
@@ -63,6 +64,7 @@ def fresh_plans(name: str) -> Callable[[], None]:
     """A call that plans and prices guests of sizes that were not seen before."""
     scenario, costs, seen = find_scenario(name), simulate(find_scenario(name)).calibration, [0]
 
+    @gc_paused()
     def call() -> None:
         for _ in range(FRESH):
             seen[0] += 1
@@ -80,6 +82,7 @@ def fresh_sets(name: str) -> Callable[[], None]:
     chosen = ([each for place, each in enumerate(on) if word >> place & 1] for word in words)
     sets = (names for names in chosen if not refusals(names, scenario.device.driver))
 
+    @gc_paused()
     def call() -> None:
         for _ in range(FRESH):
             _ = run_plan(plan(scenario, next(sets)), costs).windows

@@ -127,7 +127,7 @@ def _small_heads(pages: int, history: str, seed: int) -> np.ndarray:
         heads = np.concatenate([heads, *_heads_behind(heads, pages, history, seed)])
         known[0] = heads if heads.size <= KEPT else heads[:KEPT].copy()
         heads.flags.writeable = known[0].flags.writeable = False
-    return heads[: int(np.searchsorted(heads, pages)) + 1]
+    return heads[: int(heads.searchsorted(np.uint32(pages))) + 1]
 
 
 def _heads_behind(heads: np.ndarray, pages: int, history: str, seed: int) -> Iterator[np.ndarray]:
@@ -173,8 +173,9 @@ def _cut(
         raise InputError(f"{size} bytes at {offset} are not whole pages of a RAM block of {block} bytes")
     first, last = offset // PAGE_SIZE, (offset + size) // PAGE_SIZE
     edges = _layout(last, backing, history, seed, -(-block // PAGE_SIZE))
-    low = int(np.searchsorted(edges, first, side="right")) - 1
-    return edges, slice(low, int(np.searchsorted(edges, last)) if size else low), first, last
+    page = edges.dtype.type  # searched for as another type, all edges would be converted first
+    low = int(edges.searchsorted(page(first), side="right")) - 1
+    return edges, slice(low, int(edges.searchsorted(page(last))) if size else low), first, last
 
 
 def chunks(size: int, offset: int, backing: str, history: str, seed: int, block: int | None = None) -> np.ndarray:

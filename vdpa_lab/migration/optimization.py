@@ -188,7 +188,7 @@ def prepared(scenario: Scenario, optimizations: Iterable[Optimization]) -> Scena
     return scenario
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=128)
 def _rewritten(scenario: Scenario, turned: tuple[Optimization, ...]) -> Plan:
     """Each rewrite is kept, so that turning one toggle repeats only those that come after it."""
     return rewrite(_rewritten(scenario, turned[:-1]), turned[-1:]) if turned else baseline(scenario)

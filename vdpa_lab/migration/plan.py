@@ -32,7 +32,11 @@ def _append_chain(
 def _joining(steps: Sequence[Step], places: Iterable[int]) -> frozenset[str]:
     """Names of those in these places that wait for another than just the one in front of them."""
     return frozenset(
-        [steps[i].name for i in places if i < len(steps) and (not i or steps[i].after != (steps[i - 1].name,))]
+        [
+            steps[i].name
+            for i in places
+            if i < len(steps) and (not i or len(after := steps[i].after) != 1 or after[0] != steps[i - 1].name)
+        ]
     )
 
 
@@ -83,10 +87,12 @@ class Plan:
         """The devices that have steps on this side and path, in the order in which they are served."""
         return [device for _, device in self.served(side, path)]
 
-    def served(self, side: str, *paths: str) -> list[tuple[str, int]]:
-        """The same of several paths: (path, device), by path in the order given."""
-        here = [(s.path, s.device) for s in self.steps if s.path in paths and s.lane.side == side and s.device >= 0]
-        return sorted(dict.fromkeys(here), key=lambda each: paths.index(each[0]))
+    def served(self, side: str, *paths: str) -> dict[tuple[str, int], list[Step]]:
+        """By (path, device) the steps of that device; by path in the order given, then as `devices`."""
+        found: dict[tuple[str, int], list[Step]] = {}
+        for step in [s for s in self.steps if s.path in paths and s.device >= 0 and s.lane.side == side]:
+            found.setdefault((step.path, step.device), []).append(step)
+        return {key: found[key] for key in sorted(found, key=lambda each: paths.index(each[0]))}
 
     def edit(
         self,

@@ -50,7 +50,7 @@ def within(one: Stretches, first: int, end: int) -> Stretches:
 
 
 def size(one: Stretches) -> int:
-    return sum(end - first for first, end in one)
+    return sum([end - first for first, end in one])
 
 
 class IntervalRam(Amounts):

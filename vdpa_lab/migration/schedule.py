@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
+from functools import partial
 from operator import add
 
 from vdpa_lab.library import Calibration
@@ -97,7 +98,7 @@ def schedule(plan: Plan, terms: Sequence[tuple[Term, ...]]) -> Timeline:
             durations[i], terms[i] = ns, (Term(terms[i][0].key, ns, ns),)
     ends = [*map(add, starts, durations)]
     rows = zip(of["name"], of["op"], of["lane"], of["device"], starts, ends, terms, strict=True)
-    spans = tuple(map(Span._make, rows))
+    spans = tuple(map(partial(tuple.__new__, Span), rows))
     marks = {mark: i for i, mark in enumerate(of["mark"]) if mark}
     return Timeline(spans, {mark: spans[i].end for mark, i in marks.items()}, tuple(because), marks)
 

@@ -42,7 +42,11 @@ class Step(NamedTuple):
 
     def behind(self, after: tuple[str, ...]) -> Step:
         """The same step that waits for these; what every rewrite does to many, so faster than `_replace`."""
-        return self if after == self.after else tuple.__new__(Step, (*self[:6], after, *self[7:]))
+        if after == self.after:
+            return self
+        fields = list(self)
+        fields[6] = after
+        return tuple.__new__(Step, fields)
 
 
 PATHS = {

@@ -32,12 +32,11 @@ class DeviceParts(Optimization):
 
     def rewrite(self, plan: Plan) -> Plan:
         before, after, replayed = {}, {}, []
-        for path in ("start", "load-setup"):
-            for device in plan.devices("destination", path):
-                replay = plan.select(side="destination", path=path, device=device, caller="vhost_vdpa_net_cvq_load")
-                if replay and replay[0].op != "DEV_PARTS_SET":
-                    replayed += replay
-                    before[replay[0].name] = self._command(plan, replay[0], "DEV_PARTS_SET")
+        for mine in plan.served("destination", "start", "load-setup").values():
+            replay = [step for step in mine if step.caller == "vhost_vdpa_net_cvq_load"]
+            if replay and replay[0].op != "DEV_PARTS_SET":
+                replayed += replay
+                before[replay[0].name] = self._command(plan, replay[0], "DEV_PARTS_SET")
         for step in plan.select(path="stop", op="SUSPEND") if replayed else ():
             after[step.name] = self._command(plan, step, "DEV_PARTS_GET")
         return plan.edit(replayed, before, after)

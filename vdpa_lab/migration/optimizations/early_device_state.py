@@ -44,8 +44,7 @@ class EarlyDeviceState(Optimization):
         maps = plan.select(path="load-setup", caller="vhost_vdpa_listener_region_add")
         after = maps[-1] if maps else plan.mark("dst-load-setup")
         moved, commands, last = [], {}, {}
-        for device in plan.devices("destination", "start"):
-            mine = plan.select(path="start", device=device)
+        for (_, device), mine in plan.served("destination", "start").items():
             early = [s for s in mine if s.caller not in STAYS and not s.mark]
             late = [s for s in early if s.op == "GET/SET_VRING_BASE" and s.detail.startswith("arg=*")]
             early = [step._replace(path="load-setup") for step in early if step not in late]

@@ -33,10 +33,11 @@ class EarlyListenerKept(Optimization):
         if plan.scenario.device.svq == "on":
             return plan
         gone, after = [], {}
-        for device in plan.devices("destination", "start"):
-            maps = plan.select(path="start", device=device, caller="vhost_vdpa_listener_region_add")
-            owner = plan.select(path="init", device=device, op="SET_OWNER")
-            if not (maps and owner):
+        served = plan.served("destination", "init", "start")
+        for (path, device), mine in served.items():
+            maps = [step for step in mine if step.caller == "vhost_vdpa_listener_region_add"]
+            owner = [step for step in served.get(("init", device), ()) if step.op == "SET_OWNER"]
+            if path != "start" or not (maps and owner):
                 continue
             gone += maps
             after[owner[0].name] = [step._replace(path="init") for step in maps]

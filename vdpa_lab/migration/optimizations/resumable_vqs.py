@@ -28,8 +28,7 @@ class ResumableVqs(Optimization):
 
     def rewrite(self, plan: Plan) -> Plan:
         gone, before = [], {}
-        for path, device in plan.served("source", "switch", "back"):
-            mine = plan.select(side="source", path=path, device=device)
+        for mine in plan.served("source", "switch", "back").values():
             if any(step.op == "RESUME" for step in mine):
                 continue
             reset = [s for s in mine if s.caller == "vhost_vdpa_reset_status" and s.op != "GET_STATUS"]

@@ -31,8 +31,7 @@ class Suspend(Optimization):
 
     def rewrite(self, plan: Plan) -> Plan:
         gone, before, moves = [], {}, {}
-        for path, device in plan.served("source", "switch", "back", "stop"):
-            mine = plan.select(side="source", path=path, device=device)
+        for (path, _), mine in plan.served("source", "switch", "back", "stop").items():
             first = [step for step in mine if step.caller == "vhost_vdpa_suspend"]
             if first and first[0].op != "SUSPEND":
                 reset = next(step for step in mine if step.caller == "vhost_vdpa_reset_status")

@@ -36,8 +36,7 @@ class SvqDescAsid(Optimization):
             return plan
         identity: dict[int, list] = {}
         gone, before = [], {}
-        for path, device in plan.served("source", "switch", "back"):
-            mine = plan.select(side="source", path=path, device=device)
+        for (path, device), mine in plan.served("source", "switch", "back").items():
             listener = [step for step in mine if step.caller in LISTENER]
             if path == "switch":
                 identity[device] = [step.effect.runs for step in listener if isinstance(step.effect, Unmap)]
@@ -50,7 +49,7 @@ class SvqDescAsid(Optimization):
             before[maps[0].name] = t.steps
         plan = plan.edit(gone, before)
         ours = plan.select(side="source", path={"switch", "back", "stop"})
-        ours = [s for s in ours if isinstance(s.effect, (Map, Unmap, SetMap))]
+        ours = [s for s in ours if s.effect is not None and isinstance(s.effect, (Map, Unmap, SetMap))]
         rings = [s for s in ours if s.caller not in LISTENER and (s.path != "back" or s.caller in UNMAPS)]
         stops = [s for s in ours if s.path == "stop" and s.caller in LISTENER and isinstance(s.effect, Unmap)]
         runs = {

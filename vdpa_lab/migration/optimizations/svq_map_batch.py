@@ -49,8 +49,7 @@ class SvqMapBatch(Optimization):
     def _after_reset(self, plan: Plan) -> Plan:
         """At the stop the batch comes after the reset, as the posted trace shows."""
         moves = {}
-        for path, device in plan.served("source", "back", "stop"):
-            mine = plan.select(side="source", path=path, device=device)
+        for mine in plan.served("source", "back", "stop").values():
             reset = next(s for s in mine if s.caller == "vhost_vdpa_reset_status")
             anchor = next((s for s in mine if s.of == reset.name), reset)
             moves[anchor.name] = [s for s in mine if s.caller in UNMAPS and s.op != "SET_CONFIG_CALL"]
