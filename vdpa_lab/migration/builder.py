@@ -113,7 +113,7 @@ class Thread:
 def phrase(write: Callable[..., None]) -> Callable[..., None]:
     """What follows from where its thread stands and from its arguments alone is written once, and then repeated."""
 
-    @lru_cache(maxsize=1024)
+    @lru_cache(maxsize=256)
     def written(place: tuple, caller: str, count: int, *about: Hashable) -> tuple[tuple[Step, ...], Thread]:
         t = Thread([], *place).calling(caller)
         t._count = count

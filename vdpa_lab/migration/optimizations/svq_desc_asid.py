@@ -9,7 +9,6 @@ from vdpa_lab.machine.iotlb import Map, SetMap, Unmap
 from vdpa_lab.migration.builder import beside, in_asid
 from vdpa_lab.migration.optimization import Optimization
 from vdpa_lab.migration.plan import Plan
-from vdpa_lab.migration.step import Step
 from vdpa_lab.migration.vhost import CVQ_ASID, RAM_ASID
 
 UNMAPS = {"vhost_vdpa_svq_unmap_rings", "vhost_vdpa_svq_unmap_rings (CVQ)", "vhost_vdpa_net_cvq_stop"}
@@ -51,14 +50,9 @@ class SvqDescAsid(Optimization):
         ours = plan.select(side="source", path={"switch", "back", "stop"})
         ours = [s for s in ours if s.effect is not None and isinstance(s.effect, (Map, Unmap, SetMap))]
         rings = [s for s in ours if s.caller not in LISTENER and (s.path != "back" or s.caller in UNMAPS)]
+        plan = plan.alter(rings, lambda step: in_asid(step, CVQ_ASID))
         stops = [s for s in ours if s.path == "stop" and s.caller in LISTENER and isinstance(s.effect, Unmap)]
         runs = {
             s.name: identity[s.device][i] for d in identity for i, s in enumerate(x for x in stops if x.device == d)
         }
-
-        def change(step: Step) -> Step:
-            if step.name in runs:
-                return step._replace(effect=step.effect._replace(runs=runs[step.name]))
-            return in_asid(step, CVQ_ASID)
-
-        return plan.alter([*rings, *stops], change)
+        return plan.alter(stops, lambda step: step._replace(effect=step.effect._replace(runs=runs[step.name])))
