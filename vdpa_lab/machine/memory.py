@@ -57,7 +57,7 @@ class Populated(NamedTuple):
         return chunks(size, self.offset, self.backing, self.history, self.seed, self.block)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _lengths(of: Equal | Populated, size: int) -> np.ndarray:
     found = of.lengths(size)
     found.flags.writeable = False
