@@ -209,6 +209,8 @@ def region(
     """(totals uint64[5] in the order of TOTALS, windows uint64[w, 7]) of sections in compact form; see `plan`."""
     room = most_windows(iova.size, int(counts.sum(dtype=np.uint64)), window)
     windows, totals = np.empty((room, 7), np.uint64), np.empty(5, np.uint64)
+    counts = counts.view()
+    counts.flags.writeable = False  # whoever calls: numba compiles once more for an array that may be written
     return totals, windows[: int(plan(iova, perm, starts, counts, np.uint64(window), windows, totals))]
 
 

@@ -34,8 +34,6 @@ class Thread:
         self.steps, self.side, self.path, self.driver, self.tag = steps, side, path, driver, tag
         self.after, self.device, self.caller = after, device, ""
         self._count = 0
-        self._named = f"{PREFIX[side]}{device if device >= 0 else ''}.{path}.{tag}"
-        self._lanes: dict[str, Lane] = {}
 
     def fork(self, path: str, device: int = NO_DEVICE, side: str | None = None) -> Thread:
         """A thread of control that begins where this one stands."""
@@ -51,13 +49,11 @@ class Thread:
         self.after = (*self.after, *(name for name in other.after if name not in self.after))
 
     def step(self, op: str, kind: str, *work: tuple[str, int], **more) -> Step:
+        device = self.device
         self._count += 1
-        name = f"{self._named}{self._count}.{op}"
-        on = self._lanes.get(kind)
-        if on is None:
-            device = self.device if kind in ("kernel", "firmware", "worker") else NO_DEVICE
-            on = self._lanes[kind] = _lane(self.side, kind, device)
-        step = Step(name, op, on, self.device, self.path, self.caller, self.after, work, **more)
+        name = f"{PREFIX[self.side]}{device if device >= 0 else ''}.{self.path}.{self.tag}{self._count}.{op}"
+        on = _lane(self.side, kind, device if kind in ("kernel", "firmware", "worker") else NO_DEVICE)
+        step = Step(name, op, on, device, self.path, self.caller, self.after, work, **more)
         self.steps.append(step)
         self.after = (name,)
         return step
@@ -114,18 +110,17 @@ def phrase(write: Callable[..., None]) -> Callable[..., None]:
     """What follows from where its thread stands and from its arguments alone is written once, and then repeated."""
 
     @lru_cache(maxsize=256)
-    def written(place: tuple, caller: str, count: int, *about: Hashable) -> tuple[tuple[Step, ...], Thread]:
+    def written(place: tuple, caller: str, count: int, *about: Hashable) -> tuple:
         t = Thread([], *place).calling(caller)
         t._count = count
         write(t, *about)
-        return tuple(t.steps), t
+        return tuple(t.steps), t.after, t.caller, t._count
 
     @wraps(write)
     def repeat(t: Thread, *about: Hashable) -> None:
         place = (t.side, t.path, t.driver, t.after, t.device, t.tag)
-        steps, end = written(place, t.caller, t._count, *about)
+        steps, t.after, t.caller, t._count = written(place, t.caller, t._count, *about)
         t.steps += steps
-        t.after, t.caller, t._count = end.after, end.caller, end._count
 
     return repeat
 
@@ -154,7 +149,7 @@ def more_last_pages(plan: Plan, pages: int) -> Plan:
 
 def in_asid(step: Step, asid: int) -> Step:
     """The same message or map rebuild in another address space."""
-    effect = type(step.effect)(asid, *step.effect[1:])
+    effect = step.effect._replace(asid=asid)
     detail = message_detail(asid, effect.runs[0].size) if isinstance(effect, (Map, Unmap)) else step.detail
     return step._replace(effect=effect, detail=detail)
 

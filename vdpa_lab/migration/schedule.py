@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from functools import partial
 from operator import add
 
 from vdpa_lab.library import Calibration
@@ -98,7 +97,7 @@ def schedule(plan: Plan, terms: Sequence[tuple[Term, ...]]) -> Timeline:
             durations[i], terms[i] = ns, (Term(terms[i][0].key, ns, ns),)
     ends = [*map(add, starts, durations)]
     rows = zip(of["name"], of["op"], of["lane"], of["device"], starts, ends, terms, strict=True)
-    spans = tuple(map(partial(tuple.__new__, Span), rows))
+    spans = tuple(map(Span._make, rows))
     marks = {mark: i for i, mark in enumerate(of["mark"]) if mark}
     return Timeline(spans, {mark: spans[i].end for mark, i in marks.items()}, tuple(because), marks)
 
@@ -127,6 +126,14 @@ def assign(
     ready = [i for i in range(count) if not waiting[i]]
     running: list[tuple[int, int]] = []
     now, started, freed = 0, 0, []
+
+    def release(done: int) -> None:
+        for follower in followers[done]:
+            waiting[follower] -= 1
+            because[follower] = done
+            if not waiting[follower]:
+                ready.append(follower)
+
     while True:
         # Most of a migration is one step after the other: then nothing else can happen before it ends.
         while len(ready) == 1 and not fluid and not any(map(queues.__getitem__, freed)):
@@ -134,16 +141,10 @@ def assign(
             lane, end = lane_of[i], now + durations[i]
             if queues[lane] or widths[i] > free[lane] or (running and running[0][0] <= end):
                 break
-            if now and (because[i] < 0 or ends[because[i]] < now):
-                because[i] = freed_by[lane]
             starts[i], ends[i], now, freed, ready = now, end, end, [], []
             freed_by[lane] = i
             started += 1
-            for follower in followers[i]:
-                waiting[follower] -= 1
-                because[follower] = i
-                if not waiting[follower]:
-                    ready.append(follower)
+            release(i)
         for i in ready:
             heapq.heappush(queues[lane_of[i]], (now, i))
         for lane in (*freed, *[lane_of[i] for i in ready]):
@@ -173,11 +174,7 @@ def assign(
             free[lane] += widths[i]
             freed.append(lane)
             freed_by[lane] = i
-            for follower in followers[i]:
-                waiting[follower] -= 1
-                because[follower] = i
-                if not waiting[follower]:
-                    ready.append(follower)
+            release(i)
     if started < count:
         raise ValueError(f"{count - started} steps wait for each other in a circle, or for more slots than a lane has")
     return starts, because

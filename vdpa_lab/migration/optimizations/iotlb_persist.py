@@ -34,7 +34,7 @@ class IotlbPersist(Optimization):
         names = {step.name for step in cleans}
         again = [s for s in plan.select(op="set_map", path={"switch", "back"}) if "svq-desc-asid" in s.name]
         undone = names | {step.name for step in again}
-        gone = [s for s in plan.steps if (s.of and s.of in undone) or (names and s.op == "CREATE_PA_MKEY")]
+        gone = [s for s in plan.steps if s.of in undone or (names and s.op == "CREATE_PA_MKEY")]
         plan = plan.edit([*again, *gone]).alter(cleans, lambda step: step._replace(effect=None))
         plan = keep_early_map(plan)
         end = plan.mark("src-downtime-end")
