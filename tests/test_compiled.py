@@ -9,7 +9,7 @@ import pytest
 
 from vdpa_lab import bench, kernels
 from vdpa_lab.bench import harness
-from vdpa_lab.kernels import _jit, bitmap, mlx5_mr
+from vdpa_lab.kernels import _jit, bitmap
 
 SUBJECTS = ("rings", "svq", "iotlb", "bitmap", "mr")
 KNOWN = 14  # hot loops that the benchmarks call from Python, at the least; the others are inlined into them
@@ -49,14 +49,3 @@ def test_a_kernel_is_compiled_or_is_the_plain_function():
     words = np.array([0b101, 0], np.uint64)
     assert int(bitmap.count(words)) == 2
     assert hasattr(bitmap.count, "targetoptions") is not _jit.DISABLED
-
-
-def test_a_memory_region_is_compiled_once_whether_its_counts_may_be_written_or_not():
-    counts = np.array([1, 2], np.uint32)
-    fixed = counts.copy()
-    fixed.flags.writeable = False
-    zero, starts = np.zeros(1, np.uint64), np.array([0, 2], np.uint64)
-    found = [mlx5_mr.region(zero, zero, starts, each)[0].tolist() for each in (counts, fixed)]
-    assert found[0] == found[1]
-    assert counts.flags.writeable
-    assert len(getattr(mlx5_mr.plan, "signatures", [_jit.DISABLED])) == 1

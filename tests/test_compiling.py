@@ -52,6 +52,23 @@ def test_a_kernel_is_compiled_anew_when_one_that_it_calls_has_changed(tmp_path):
     assert found == [["1"], ["2"], ["2", "()"]], "and taken from the cache when nothing has"
 
 
+def test_simulations_compile_each_kernel_for_one_kind_of_arguments():
+    program = """
+import sys
+import vdpa_lab
+for name in ("sim-256-1d", "talk", "liu2023"):
+    vdpa_lab.simulate(name)
+modules = [module for name, module in sys.modules.items() if name.startswith("vdpa_lab.kernels.")]
+found = {id(each): each for module in modules for each in vars(module).values() if hasattr(each, "signatures")}
+used = [each for each in found.values() if each.signatures]
+print(len(used) > 0, [each.__name__ for each in used if len(each.signatures) > 1])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=compiler_on(), capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split(maxsplit=1) == ["True", "[]\n"]
+
+
 def test_scipy_is_imported_only_by_who_compiles_linear_algebra():
     program = """
 import sys, numba, numpy
