@@ -93,7 +93,7 @@ def unsettled(one: Optimization, plan: Plan) -> Iterable[str]:
 
 def shape(plan: Plan) -> dict[str, Step]:
     """Law 5 holds for two orders whose plans have this in common: the same steps with the same waits, by name."""
-    return {step.name: step._replace(after=tuple(sorted(step.after))) for step in plan}
+    return {step.name: step.but(after=tuple(sorted(step.after))) for step in plan}
 
 
 def grown(name: str, without: Mapping[str, int | None], having: Mapping[str, int | None]) -> Iterable[str]:

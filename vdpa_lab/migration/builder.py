@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable
 from functools import lru_cache, wraps
 
-from vdpa_lab.machine.iotlb import Clean, Map, SetMap, Unmap
+from vdpa_lab.machine.iotlb import Clean, Effect, Map, SetMap, Unmap
 from vdpa_lab.machine.memory import Run
 from vdpa_lab.migration.fluid import LINK, Demand
 from vdpa_lab.migration.plan import Plan
@@ -32,8 +32,8 @@ class Thread:
         tag: str = "",
     ):
         self.steps, self.side, self.path, self.driver, self.tag = steps, side, path, driver, tag
-        self.after, self.device, self.caller = after, device, ""
-        self._count = 0
+        self.after, self.caller, self._count = after, "", 0
+        self.on_device(device)
 
     def fork(self, path: str, device: int = NO_DEVICE, side: str | None = None) -> Thread:
         """A thread of control that begins where this one stands."""
@@ -44,16 +44,35 @@ class Thread:
         self.caller = caller
         return self
 
+    def on_device(self, device: int) -> Thread:
+        """Steps from here on are of this device."""
+        self.device = device
+        self._names = f"{PREFIX[self.side]}{device if device >= 0 else ''}.{self.path}.{self.tag}"
+        return self
+
     def join(self, other: Thread) -> None:
         """Wait for where `other` stands, too."""
         self.after = (*self.after, *(name for name in other.after if name not in self.after))
 
-    def step(self, op: str, kind: str, *work: tuple[str, int], **more) -> Step:
-        device = self.device
+    def step(
+        self,
+        op: str,
+        kind: str,
+        *work: tuple[str, int],
+        width: int = 1,
+        effect: Effect | None = None,
+        of: str = "",
+        detail: str = "",
+        mark: str = "",
+        demand: Demand | None = None,
+    ) -> Step:
         self._count += 1
-        name = f"{PREFIX[self.side]}{device if device >= 0 else ''}.{self.path}.{self.tag}{self._count}.{op}"
-        on = _lane(self.side, kind, device if kind in ("kernel", "firmware", "worker") else NO_DEVICE)
-        step = Step(name, op, on, device, self.path, self.caller, self.after, work, **more)
+        name = f"{self._names}{self._count}.{op}"
+        on = _lane(self.side, kind, self.device if kind in ("kernel", "firmware", "worker") else NO_DEVICE)
+        step = Step(
+            name, op, on, self.device, self.path, self.caller, self.after, work, width, 1, effect, of, detail, mark,
+            demand,
+        )  # fmt: skip
         self.steps.append(step)
         self.after = (name,)
         return step
@@ -135,23 +154,23 @@ def beside(plan: Plan, step: Step, tag: str, path: str = "") -> Thread:
 def more(step: Step, amount: int) -> Step:
     """The same step with `amount` more of its first kind of work."""
     (key, had), *others = step.work
-    return step._replace(work=((key, had + amount), *others))
+    return step.but(work=((key, had + amount), *others))
 
 
 def more_last_pages(plan: Plan, pages: int) -> Plan:
     """With so many more whole pages sent once the VM stands."""
     (wire,) = plan.select(op="last RAM")
     sent = more(wire, page_ns(pages, plan.scenario.link.bandwidth))
-    sent = sent._replace(demand=Demand(LINK, wire.demand.size + pages * PAGE_WIRE))
+    sent = sent.but(demand=Demand(LINK, wire.demand.size + pages * PAGE_WIRE))
     plan = plan.alter(plan.select(op="send last pages"), lambda step: more(step, pages))
     return plan.alter([wire], lambda _: sent)
 
 
 def in_asid(step: Step, asid: int) -> Step:
     """The same message or map rebuild in another address space."""
-    effect = step.effect._replace(asid=asid)
+    effect = type(step.effect)(asid, *step.effect[1:])
     detail = message_detail(asid, effect.runs[0].size) if isinstance(effect, (Map, Unmap)) else step.detail
-    return step._replace(effect=effect, detail=detail)
+    return step.but(effect=effect, detail=detail)
 
 
 def rebuilds(plan: Plan, messages: Iterable[Step]) -> list[Step]:

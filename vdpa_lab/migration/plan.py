@@ -168,7 +168,7 @@ class Plan:
 
     def split(self, steps: Iterable[Step], in_flight: int) -> Plan:
         """With up to `in_flight` commands of each of `steps` on their lane's slots at a time."""
-        return self.alter(steps, lambda step: step._replace(width=max(step.width, in_flight)))
+        return self.alter(steps, lambda step: step.but(width=max(step.width, in_flight)))
 
     def insert(self, new: Iterable[Step], *, before: Step | None = None, after: Step | None = None) -> Plan:
         """With the chain of `new` steps put in series just before, or just after, a step of the plan."""
@@ -190,10 +190,10 @@ class Plan:
 
         They run beside what else follows `after`; `before`, when given, waits for the last of them.
         """
-        moved = [step._replace(lane=lane) if lane else step for step in steps]
+        moved = [step.but(lane=lane) if lane else step for step in steps]
         plan = self.branch_all({after.name: moved})
         if before and moved:
-            plan = plan.alter([before], lambda step: step._replace(after=(*step.after, moved[-1].name)))
+            plan = plan.alter([before], lambda step: step.but(after=(*step.after, moved[-1].name)))
         return plan
 
     def branch_all(self, branches: Chains) -> Plan:

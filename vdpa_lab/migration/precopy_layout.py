@@ -8,7 +8,7 @@ from math import ceil
 from typing import NamedTuple
 
 from vdpa_lab.kernels.bitmap_sync import HEADER_BYTES, wire_bytes
-from vdpa_lab.library import priors, read_calibration, testbed_names
+from vdpa_lab.library import Calibration, priors, read_calibration, testbed_names
 from vdpa_lab.migration.fluid import max_min
 from vdpa_lab.model import Scenario
 from vdpa_lab.paths import data_dir
@@ -127,10 +127,15 @@ def stream(scenario: Scenario) -> Stream:
     return Stream(PAGE_SIZE, zero, PACKET_PAGES, PACKET_WIRE, queued, end, host_pages)
 
 
+@lru_cache(maxsize=32)
+def _prices(testbed: str) -> Calibration:
+    """Those of the testbed, or the common ones where there is none of that name."""
+    return read_calibration(testbed) if testbed in testbed_names() or testbed.endswith(".csv") else priors()
+
+
 def page_costs(scenario: Scenario) -> Costs:
     """What pages cost; channels of multifd share the work on whole pages, and on zeros where they look for them."""
-    known = scenario.testbed in testbed_names() or scenario.testbed.endswith(".csv")
-    prices = read_calibration(scenario.testbed) if known else priors()
+    prices = _prices(scenario.testbed)
     link, how = stream_share(scenario), stream(scenario)
     threads = max(1, scenario.migration.multifd_channels)
     packet = how.packet_wire / how.packet_pages if how.packet_pages else 0

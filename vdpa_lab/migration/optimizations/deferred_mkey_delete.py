@@ -39,5 +39,5 @@ class DeferredMkeyDelete(Optimization):
             t = beside(plan, old[0], self.name).calling("mlx5_vdpa_mr_gc_handler")
             t.step("GC delay", "worker", ("mlx5.gc_delay", 1))
             worker = Lane(side, "worker", device)
-            branches[old[-1].of] = [step._replace(lane=worker) for step in (*t.steps, *old)]
+            branches[old[-1].of] = [step.but(lane=worker) for step in (*t.steps, *old)]
         return plan.branch_all(branches)

@@ -43,9 +43,8 @@ class DeviceDirtyLog(Optimization):
         begin, devices = plan.select(op="start dirty log")[0], range(plan.scenario.device.count)
         t = beside(plan, begin, self.name).calling("vhost_vdpa_set_log_base")
         for device in devices:
-            t.device = device
-            t.ioctl("SET_LOG_BASE")
+            t.on_device(device).ioctl("SET_LOG_BASE")
             t.firmware("MODIFY_VQ_LOG", 2 * plan.scenario.device.pairs_in_use)
         syncs = [step for step in plan.steps if step.op in ("bitmap sync", "last bitmap sync")]
-        plan = plan.alter(syncs, lambda s: s._replace(work=tuple((key, (1 + len(devices)) * n) for key, n in s.work)))
+        plan = plan.alter(syncs, lambda s: s.but(work=tuple((key, (1 + len(devices)) * n) for key, n in s.work)))
         return plan.insert(t.steps, before=begin)

@@ -47,7 +47,7 @@ class EarlyDeviceState(Optimization):
         for (_, device), mine in plan.served("destination", "start").items():
             early = [s for s in mine if s.caller not in STAYS and not s.mark]
             late = [s for s in early if s.op == "GET/SET_VRING_BASE" and s.detail.startswith("arg=*")]
-            early = [step._replace(path="load-setup") for step in early if step not in late]
+            early = [step.but(path="load-setup") for step in early if step not in late]
             if not early or not any(step.op == "GET/SET_FEATURES" for step in early):
                 continue
             t = beside(plan, late[-1], self.name)

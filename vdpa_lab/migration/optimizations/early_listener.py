@@ -41,7 +41,7 @@ class EarlyListener(Optimization):
             if not (maps and owner and reset):
                 continue
             names = {step.name: f"early-{step.name}" for step in maps}
-            early = [s._replace(name=names[s.name], path="init", of=names.get(s.of, s.of)) for s in maps]
+            early = [s.but(name=names[s.name], path="init", of=names.get(s.of, s.of)) for s in maps]
             t = beside(plan, reset[0], self.name).calling("vhost_vdpa_listener_region_del")
             batch = any(step.op == "IOTLB_BATCH_BEGIN" for step in maps)
             if batch:

@@ -40,6 +40,6 @@ class EarlyListenerKept(Optimization):
             if not (maps and owner):
                 continue
             gone += maps
-            after[owner[0].name] = [step._replace(path="init") for step in maps]
+            after[owner[0].name] = [step.but(path="init") for step in maps]
             after |= [commits_of_load(plan, device)]
         return plan.edit(gone, after=after)

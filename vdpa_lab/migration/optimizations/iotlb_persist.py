@@ -35,11 +35,11 @@ class IotlbPersist(Optimization):
         again = [s for s in plan.select(op="set_map", path={"switch", "back"}) if "svq-desc-asid" in s.name]
         undone = names | {step.name for step in again}
         gone = [s for s in plan.steps if s.of in undone or (names and s.op == "CREATE_PA_MKEY")]
-        plan = plan.edit([*again, *gone]).alter(cleans, lambda step: step._replace(effect=None))
+        plan = plan.edit([*again, *gone]).alter(cleans, lambda step: step.but(effect=None))
         plan = keep_early_map(plan)
         end = plan.mark("src-downtime-end")
         for device in plan.devices("source", "stop"):
             unmaps = plan.select(side="source", path="stop", device=device, caller="vhost_vdpa_listener_region_del")
             if unmaps:
-                plan = plan.reschedule([step._replace(path="after") for step in unmaps], after=end)
+                plan = plan.reschedule([step.but(path="after") for step in unmaps], after=end)
         return plan

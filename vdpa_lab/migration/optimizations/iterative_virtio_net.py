@@ -30,7 +30,7 @@ class IterativeVirtioNet(Optimization):
         last = [step for step in plan.select(op="load virtio-net state") if step.work == ((FULL, 1),)]
         if not last:
             return plan
-        plan = plan.alter(last, lambda step: step._replace(work=((REST, 1),)))
+        plan = plan.alter(last, lambda step: step.but(work=((REST, 1),)))
         count = plan.scenario.device.count
         logged, arrived = plan.select(op="start dirty log")[0], plan.mark("dst-load-setup")
         saved = beside(plan, logged, self.name).calling("virtio_net_save_live_iterate")

@@ -42,7 +42,7 @@ class MapAtLoadSetup(Optimization):
             if not maps:
                 continue
             waits = plan.select(path="start", device=device, caller=NEXT)[0]
-            maps = [step._replace(path="load-setup") for step in maps]
+            maps = [step.but(path="load-setup") for step in maps]
             plan = plan.reschedule(maps, after=after, before=waits)
             after = maps[-1]
         return plan

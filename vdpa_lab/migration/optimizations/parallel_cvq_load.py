@@ -36,5 +36,5 @@ class ParallelCvqLoad(Optimization):
                 t.step("CVQ flush", "bql", ("cvq.poll", -(-polls // per_flush)))
                 flushes[steps[-1].name] = t.steps
                 lighter += steps
-        plan = plan.alter(lighter, lambda s: s._replace(work=tuple(pair for pair in s.work if pair[0] != "cvq.poll")))
+        plan = plan.alter(lighter, lambda s: s.but(work=tuple(pair for pair in s.work if pair[0] != "cvq.poll")))
         return plan.insert_all({}, flushes)

@@ -33,9 +33,9 @@ class ParallelDevices(Optimization):
             if len(first) < 2 or last[0] not in first[1].after:
                 continue
             after = first[0].after
-            plan = plan.alter(first, lambda step, after=after: step._replace(after=after))
+            plan = plan.alter(first, lambda step, after=after: step.but(after=after))
             waiting = [step for step in plan.steps if last[-1] in step.after]
             plan = plan.alter(
-                waiting, lambda step, last=last: step._replace(after=tuple(dict.fromkeys((*step.after, *last))))
+                waiting, lambda step, last=last: step.but(after=tuple(dict.fromkeys((*step.after, *last))))
             )
         return plan

@@ -38,7 +38,7 @@ class Suspend(Optimization):
                 cleaned = next((step for step in mine if step.of == reset.name), reset)
                 firmware = [step for step in first if step.lane.kind == "firmware" and not step.of]
                 unmaps = [s for s in mine[: mine.index(reset)] if s.caller == "vhost_vdpa_listener_region_del"]
-                moves[cleaned.name] = [*(s._replace(caller=reset.caller) for s in firmware), *unmaps]
+                moves[cleaned.name] = [*(s.but(caller=reset.caller) for s in firmware), *unmaps]
                 gone += [*first, *unmaps]
                 t = beside(plan, first[0], self.name)
                 t.ioctl("SUSPEND")

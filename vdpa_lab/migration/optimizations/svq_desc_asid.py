@@ -55,4 +55,4 @@ class SvqDescAsid(Optimization):
         runs = {
             s.name: identity[s.device][i] for d in identity for i, s in enumerate(x for x in stops if x.device == d)
         }
-        return plan.alter(stops, lambda step: step._replace(effect=step.effect._replace(runs=runs[step.name])))
+        return plan.alter(stops, lambda step: step.but(effect=step.effect._replace(runs=runs[step.name])))

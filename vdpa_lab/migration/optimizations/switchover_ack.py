@@ -41,4 +41,4 @@ class SwitchoverAck(Optimization):
         t = beside(plan, ahead[0], self.name).calling("qemu_loadvm_approve_switchover")
         t.step("switchover ack", "link", (WIRE, plan.scenario.link.latency))
         plan = plan.insert(t.steps, before=begin)
-        return plan.alter(t.steps, lambda step: step._replace(after=tuple(dict.fromkeys((*step.after, *ready)))))
+        return plan.alter(t.steps, lambda step: step.but(after=tuple(dict.fromkeys((*step.after, *ready)))))

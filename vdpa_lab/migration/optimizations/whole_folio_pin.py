@@ -26,4 +26,4 @@ class WholeFolioPin(Optimization):
 
     def rewrite(self, plan: Plan) -> Plan:
         messages = [step for step in plan.steps if isinstance(step.effect, (Map, Unmap))]
-        return plan.alter(messages, lambda step: step._replace(effect=step.effect._replace(folios=True)))
+        return plan.alter(messages, lambda step: step.but(effect=step.effect._replace(folios=True)))
