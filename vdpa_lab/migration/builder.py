@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from functools import lru_cache, wraps
+from types import MappingProxyType
 
 from vdpa_lab.machine.iotlb import Clean, Effect, Map, SetMap, Unmap
 from vdpa_lab.machine.memory import Run
@@ -175,35 +176,41 @@ def in_asid(step: Step, asid: int) -> Step:
 
 def rebuilds(plan: Plan, messages: Iterable[Step]) -> list[Step]:
     """The set_map of each unbatched message, with its MKEY commands."""
-    follows, found = {step.name for step in messages}, []
-    maps: set[str] = set()
-    for step in plan.steps:
-        if step.op == "set_map" and not follows.isdisjoint(step.after):
-            maps.add(step.name)
+    follows, maps, found = {step.name for step in messages}, set(), []
+    for step in [step for step in plan.steps if step.of or step.op == "set_map"]:
+        if step.of in maps:
             found.append(step)
-        elif step.of and step.of in maps:
+        elif not step.of and not follows.isdisjoint(step.after):
+            maps.add(step.name)
             found.append(step)
     return found
 
 
-def batched(plan: Plan, groups: Iterable[list[Step]], tag: str) -> Plan:
+def batched(
+    plan: Plan, groups: Iterable[list[Step]], tag: str, behind: Mapping[str, str] = MappingProxyType({})
+) -> Plan:
     """A batch around each group of messages (one address space each): a single set_map at its end, none before.
 
-    Groups that are in a batch already stay as they are.
+    Groups that are in a batch already stay as they are. behind: by the name of a group's first message, that of the
+    step after which the batch comes, if elsewhere.
     """
     batching = {step.name for step in plan.select(op="IOTLB_BATCH_BEGIN")}
     groups = [group for group in groups if group and batching.isdisjoint(group[0].after)]
-    before, after = {}, {}
+    if not groups:
+        return plan
+    gone, before, after = rebuilds(plan, (step for group in groups for step in group)), {}, {}
     for group in groups:
-        asid = group[0].effect.asid
-        begin, end = (beside(plan, group[0], f"{tag}-{edge}") for edge in ("begin", "end"))
+        first, asid = group[0], group[0].effect.asid
+        begin, end = (beside(plan, first, f"{tag}-{edge}") for edge in ("begin", "end"))
         begin.batch_edge("IOTLB_BATCH_BEGIN", asid)
         end.batch_edge("IOTLB_BATCH_END", asid)
         end.set_map(asid)
-        before[group[0].name], after[group[-1].name] = begin.steps, end.steps
-    if not groups:
-        return plan
-    return plan.edit(rebuilds(plan, (step for group in groups for step in group)), before, after)
+        if first.name in behind:
+            gone += group
+            after[behind[first.name]] = [*begin.steps, *group, *end.steps]
+        else:
+            before[first.name], after[group[-1].name] = begin.steps, end.steps
+    return plan.edit(gone, before, after)
 
 
 def message_detail(asid: int, size: int) -> str:

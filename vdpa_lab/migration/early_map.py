@@ -8,7 +8,7 @@ from __future__ import annotations
 from vdpa_lab.migration.builder import beside
 from vdpa_lab.migration.plan import Plan
 from vdpa_lab.migration.step import Step
-from vdpa_lab.migration.vhost import RAM_ASID
+from vdpa_lab.migration.vhost import LISTENER, RAM_ASID
 
 
 def keep_early_map(plan: Plan) -> Plan:
@@ -16,8 +16,7 @@ def keep_early_map(plan: Plan) -> Plan:
     undone = plan.select(path="init", caller="vhost_vdpa_listener_region_del")
     if not undone or plan.scenario.device.svq == "on":  # then guest memory moves behind the shadow rings
         return plan
-    listener = {"vhost_vdpa_listener_region_del", "vhost_vdpa_listener_region_add"}
-    redone = plan.select(side="destination", path="start", caller=listener)
+    redone = plan.select(side="destination", path="start", caller=LISTENER)
     commits = [commits_of_load(plan, device) for device in plan.devices("destination", "start")]
     return plan.edit([*undone, *redone], after=dict(commits))
 

@@ -22,6 +22,10 @@ CVQ_GROUP = 1
 ACKNOWLEDGE_DRIVER, FEATURES_OK, DRIVER_OK = 0x3, 0x8, 0x4  # VIRTIO 1.3 §2.1 device status bits
 BACKEND_FEATURES = 0x1E  # MSG_V2, BATCH, ASID, SUSPEND: what QEMU acknowledges
 ENABLE = 1 << 32  # vhost_vring_state {index, num}: num is the upper half as printed
+LISTENER = frozenset({"vhost_vdpa_listener_region_add", "vhost_vdpa_listener_region_del"})
+UNMAPS = frozenset(  # callers that unmap shadow rings and the CVQ's buffers
+    {"vhost_vdpa_svq_unmap_rings", "vhost_vdpa_svq_unmap_rings (CVQ)", "vhost_vdpa_net_cvq_stop"}
+)
 WILD = "*"  # a value that a scenario cannot know: a file descriptor, a ring position
 
 

@@ -33,13 +33,12 @@ class EarlyListenerKept(Optimization):
         if plan.scenario.device.svq == "on":
             return plan
         gone, after = [], {}
-        begun = plan.served("destination", "init")
-        for (_, device), mine in plan.served("destination", "start").items():
+        served = plan.served("destination", "init", "start")
+        for (path, device), mine in served.items():
             maps = [step for step in mine if step.caller == "vhost_vdpa_listener_region_add"]
-            owner = [step for step in begun.get(("init", device), ()) if step.op == "SET_OWNER"]
-            if not (maps and owner):
-                continue
-            gone += maps
-            after[owner[0].name] = [step.but(path="init") for step in maps]
-            after |= [commits_of_load(plan, device)]
+            owner = [step for step in served.get(("init", device), ()) if step.op == "SET_OWNER"]
+            if path == "start" and maps and owner:
+                gone += maps
+                after[owner[0].name] = [step.but(path="init") for step in maps]
+                after |= [commits_of_load(plan, device)]
         return plan.edit(gone, after=after)

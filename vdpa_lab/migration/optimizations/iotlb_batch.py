@@ -10,8 +10,7 @@ from vdpa_lab.migration.builder import batched
 from vdpa_lab.migration.optimization import Optimization
 from vdpa_lab.migration.plan import Plan
 from vdpa_lab.migration.step import Step
-
-LISTENER = frozenset({"vhost_vdpa_listener_region_add", "vhost_vdpa_listener_region_del"})
+from vdpa_lab.migration.vhost import LISTENER
 
 
 @dataclass(frozen=True, slots=True)

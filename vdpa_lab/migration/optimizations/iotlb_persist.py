@@ -37,9 +37,5 @@ class IotlbPersist(Optimization):
         gone = [s for s in plan.steps if s.of in undone or (names and s.op == "CREATE_PA_MKEY")]
         plan = plan.edit([*again, *gone]).alter(cleans, lambda step: step.but(effect=None))
         plan = keep_early_map(plan)
-        end = plan.mark("src-downtime-end")
-        for device in plan.devices("source", "stop"):
-            unmaps = plan.select(side="source", path="stop", device=device, caller="vhost_vdpa_listener_region_del")
-            if unmaps:
-                plan = plan.reschedule([step.but(path="after") for step in unmaps], after=end)
-        return plan
+        unmaps = plan.select(side="source", path="stop", caller="vhost_vdpa_listener_region_del")
+        return plan.reschedule([step.but(path="after") for step in unmaps], after=plan.mark("src-downtime-end"))

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 from vdpa_lab.machine.iotlb import Map, SetMap, Unmap
+from vdpa_lab.machine.memory import Run
 from vdpa_lab.migration.builder import beside, in_asid
 from vdpa_lab.migration.optimization import Optimization
 from vdpa_lab.migration.plan import Plan
-from vdpa_lab.migration.vhost import CVQ_ASID, RAM_ASID
-
-UNMAPS = {"vhost_vdpa_svq_unmap_rings", "vhost_vdpa_svq_unmap_rings (CVQ)", "vhost_vdpa_net_cvq_stop"}
-LISTENER = {"vhost_vdpa_listener_region_add", "vhost_vdpa_listener_region_del"}
+from vdpa_lab.migration.step import Step
+from vdpa_lab.migration.vhost import CVQ_ASID, LISTENER, RAM_ASID, UNMAPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +33,12 @@ class SvqDescAsid(Optimization):
     def rewrite(self, plan: Plan) -> Plan:
         if plan.scenario.device.svq != "auto" or plan.select(op="SET_GROUP_ASID", path="switch"):
             return plan
-        identity: dict[int, list] = {}
+        identity: dict[int, Iterator[tuple[Run, ...]]] = {}
         gone, before = [], {}
         for (path, device), mine in plan.served("source", "switch", "back").items():
             listener = [step for step in mine if step.caller in LISTENER]
             if path == "switch":
-                identity[device] = [step.effect.runs for step in listener if isinstance(step.effect, Unmap)]
+                identity[device] = iter([step.effect.runs for step in listener if isinstance(step.effect, Unmap)])
             maps = [step for step in listener if step.caller == "vhost_vdpa_listener_region_add"]
             t = beside(plan, maps[0], self.name)
             for op in ("GET_VRING_DESC_GROUP", "SET_GROUP_ASID") if path == "switch" else ():
@@ -48,11 +48,13 @@ class SvqDescAsid(Optimization):
             before[maps[0].name] = t.steps
         plan = plan.edit(gone, before)
         ours = plan.select(side="source", path={"switch", "back", "stop"})
-        ours = [s for s in ours if s.effect is not None and isinstance(s.effect, (Map, Unmap, SetMap))]
+        ours = [s for s in ours if isinstance(s.effect, (Map, Unmap, SetMap))]
         rings = [s for s in ours if s.caller not in LISTENER and (s.path != "back" or s.caller in UNMAPS)]
-        plan = plan.alter(rings, lambda step: in_asid(step, CVQ_ASID))
         stops = [s for s in ours if s.path == "stop" and s.caller in LISTENER and isinstance(s.effect, Unmap)]
-        runs = {
-            s.name: identity[s.device][i] for d in identity for i, s in enumerate(x for x in stops if x.device == d)
-        }
-        return plan.alter(stops, lambda step: step.but(effect=step.effect._replace(runs=runs[step.name])))
+
+        def change(step: Step) -> Step:
+            if step.caller in LISTENER:  # unmapped in the order in which the switch would have done it
+                return step.but(effect=step.effect._replace(runs=next(identity[step.device])))
+            return in_asid(step, CVQ_ASID)
+
+        return plan.alter([*rings, *stops], change)

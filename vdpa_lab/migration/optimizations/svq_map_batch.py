@@ -9,11 +9,11 @@ from vdpa_lab.migration.builder import batched
 from vdpa_lab.migration.optimization import Optimization
 from vdpa_lab.migration.plan import Plan
 from vdpa_lab.migration.step import Step
+from vdpa_lab.migration.vhost import UNMAPS
 
 RINGS = {"vhost_vdpa_svq_map_rings"}
 CVQ_MAPS = {"vhost_vdpa_net_cvq_start", "vhost_vdpa_svq_map_rings (CVQ)"}
 RINGS_OF_PAIR = 4  # driver and device area of two virtqueues
-UNMAPS = {"vhost_vdpa_svq_unmap_rings", "vhost_vdpa_svq_unmap_rings (CVQ)", "vhost_vdpa_net_cvq_stop"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +43,14 @@ class SvqMapBatch(Optimization):
             else:
                 key = ("cvq",) if step.caller in CVQ_MAPS else (step.caller,)
             groups.setdefault((step.path, step.device, *key), []).append(step)
-        result = batched(plan, groups.values(), self.name)
-        return plan if result is plan else self._after_reset(result)
+        resets = self._resets(plan)
+        behind = {group[0].name: resets[key[:2]] for key, group in groups.items() if key[2] == "stop"}
+        return batched(plan, groups.values(), self.name, behind)
 
-    def _after_reset(self, plan: Plan) -> Plan:
-        """At the stop the batch comes after the reset, as the posted trace shows."""
-        moves = {}
-        for mine in plan.served("source", "back", "stop").values():
+    def _resets(self, plan: Plan) -> dict[tuple[str, int], str]:
+        """What the batch of a stop comes after: the reset, as the posted trace shows."""
+        found = {}
+        for key, mine in plan.served("source", "back", "stop").items():
             reset = next(s for s in mine if s.caller == "vhost_vdpa_reset_status")
-            anchor = next((s for s in mine if s.of == reset.name), reset)
-            moves[anchor.name] = [s for s in mine if s.caller in UNMAPS and s.op != "SET_CONFIG_CALL"]
-        return plan.move_all({name: steps for name, steps in moves.items() if steps})
+            found[key] = next((s for s in mine if s.of == reset.name), reset).name
+        return found
