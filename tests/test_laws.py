@@ -1,4 +1,4 @@
-"""The nine laws, for every optimisation of the catalogue and for every pair of them.
+"""The ten laws, for every optimisation of the catalogue and for every pair of them.
 
 After a change that is meant, `REGENERATE_GOLDEN=1 pytest tests/test_laws.py` writes the golden texts of law 8
 again; their diff is the review.
@@ -217,6 +217,9 @@ def test_alone(name, scenario):
         assert scenario.device.driver not in CATALOGUE[name].drivers
         return
     keeps_the_laws(scenario, on, {name})
+    # 10. It sees the outline: a plan that is filled in before its rewrites is the one filled in after them.
+    ordered = [CATALOGUE[each] for each in known(on)]
+    assert written(scenario, ordered) == plan(scenario, on)
     # 6. Off is stock, exactly: nothing of it stays behind in the cached plans.
     assert plan(scenario, ()).steps == baseline(scenario).steps == baseline.__wrapped__(scenario).steps
     assert plan(scenario, ()).applied == ()

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from vdpa_lab.machine.iotlb import Map
 from vdpa_lab.migration import Plan, PlanError, Step, catalogue, default_toggles, plan, simulate, vhost
 from vdpa_lab.migration.account import account
-from vdpa_lab.migration.baseline import baseline
+from vdpa_lab.migration.baseline import stock
 from vdpa_lab.migration.compare import quantity_parts
 from vdpa_lab.migration.laws import Ancestry, work_totals
+from vdpa_lab.migration.outline import outline
 from vdpa_lab.migration.step import PATHS, where
 from vdpa_lab.model import Guest, Scenario, find_scenario, scenario_names
 from vdpa_lab.timeline import Lane
@@ -379,8 +380,8 @@ PHRASES = ("_stop_device", "_stop_rings", "_end_stop", "_start_rings", "_start_d
 
 @pytest.mark.parametrize("name", scenario_names())
 def test_a_phrase_repeated_is_the_phrase_written(name, monkeypatch):
-    scenario = find_scenario(name)
-    repeated = baseline.__wrapped__(scenario)
+    of = outline(find_scenario(name))
+    repeated = stock.__wrapped__(of)
     for phrase in PHRASES:
         monkeypatch.setattr(vhost, phrase, getattr(vhost, phrase).__wrapped__)
-    assert baseline.__wrapped__(scenario) == repeated
+    assert stock.__wrapped__(of) == repeated

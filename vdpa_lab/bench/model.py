@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from vdpa_lab.bench.harness import OURS, Case
 from vdpa_lab.migration import default_toggles, plan, simulate
-from vdpa_lab.migration.baseline import baseline
+from vdpa_lab.migration.baseline import stock
 from vdpa_lab.migration.optimization import catalogue, rewrite
+from vdpa_lab.migration.outline import filled, open_places, outline
 from vdpa_lab.model import find_scenario
 
 
@@ -23,7 +24,8 @@ def cases(library: object, quick: bool) -> Iterator[Case]:
             simulate(scenario, toggles)
 
         def planned(scenario=scenario, toggles=toggles) -> None:
-            rewrite(baseline.__wrapped__(scenario), [catalogue()[toggle] for toggle in toggles])
+            found = rewrite(stock.__wrapped__(outline(scenario)), [catalogue()[toggle] for toggle in toggles])
+            filled(found, scenario, open_places(found))
 
         yield Case("simulate, warm", f"{device}, {steps} steps", steps, 1, {OURS: simulated})
         yield Case("plan, nothing kept", f"{device}, {len(toggles)} rewrites", steps, 1, {OURS: planned})

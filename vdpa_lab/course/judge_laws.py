@@ -14,9 +14,10 @@ from typing import NamedTuple
 
 from vdpa_lab.course.catalogue_laws import LAWS, choices, clash, grown, shape, unnamed_work, unsaid, unsettled
 from vdpa_lab.library import read_calibration, shipped
-from vdpa_lab.migration.baseline import baseline
+from vdpa_lab.migration.baseline import baseline, stock
 from vdpa_lab.migration.laws import check, work_totals
 from vdpa_lab.migration.optimization import Optimization, catalogue, known, prepared, rewrite
+from vdpa_lab.migration.outline import outline
 from vdpa_lab.migration.plan import Plan, PlanError
 from vdpa_lab.migration.simulate import Run, run_plan
 from vdpa_lab.model import Scenario, find_scenario
@@ -108,7 +109,7 @@ def findings(one: Optimization) -> list[Finding]:
 
 def _ask(one: Optimization, scenario: Scenario, broken: dict[int, list[str]]) -> None:
     """Laws 2 to 7 on one scenario. Raises PlanError for a plan that breaks law 2."""
-    if not isinstance(made := one.rewrite(baseline(scenario)), Plan):
+    if not isinstance(made := one.rewrite(stock(outline(scenario))), Plan):
         raise PlanError(f"rewrite has to return a Plan, not a {type(made).__name__}")
     without, having = _plans(one, scenario)
     check(having, one.lifts)

@@ -11,49 +11,53 @@ from functools import lru_cache
 
 from vdpa_lab.migration import vhost
 from vdpa_lab.migration.builder import Thread
-from vdpa_lab.migration.cancel import cancelled, end_shadowing
+from vdpa_lab.migration.cancel import end_shadowing
 from vdpa_lab.migration.fluid import LINK, Demand
+from vdpa_lab.migration.outline import Amount, Outline, filled, open_places, outline
 from vdpa_lab.migration.plan import Plan
-from vdpa_lab.migration.precopy import precopy
-from vdpa_lab.migration.precopy_layout import wire_ns
 from vdpa_lab.migration.step import Step
 from vdpa_lab.model import Scenario
-from vdpa_lab.units import PAGE_SIZE
 
-PAGES_PER_WORD = 64
 WIRE = "scenario.time"  # ns that follow from the scenario's own rates, priced 1:1
 
 
 @lru_cache(maxsize=64)
 def baseline(scenario: Scenario) -> Plan:
     """The plan of `scenario` with nothing optimised; which versions run decides only on the order of some calls."""
+    found = stock(outline(scenario))
+    return filled(found, scenario, open_places(found))
+
+
+@lru_cache(maxsize=64)
+def stock(of: Outline) -> Plan:
+    """The same of every scenario with this outline, its amounts still names."""
     steps: list[Step] = []
-    source = Thread(steps, "source", "switch", scenario.device.driver)
-    destination = _destination_init(steps, scenario)
+    source = Thread(steps, "source", "switch", of.device.driver)
+    destination = _destination_init(steps, of)
     source.join(destination)
     source.mark("migration-start")
     destination.join(source)
-    if scenario.device.svq == "auto":
-        _switch(source, scenario)
-    _precopy(source, destination, scenario)
-    if scenario.device.svq == "auto" and cancelled(scenario):
-        end_shadowing(source, scenario, plan_devices(scenario, reverse=True))
-    _stop(source, scenario)
-    _save(source, destination, scenario)
-    _start(source, destination, scenario)
-    return Plan(scenario, tuple(steps))
+    if of.device.svq == "auto":
+        _switch(source, of)
+    _precopy(source, destination, of)
+    if of.device.svq == "auto" and of.migration.cancelled:
+        end_shadowing(source, of, plan_devices(of, reverse=True))
+    _stop(source, of)
+    _save(source, destination, of)
+    _start(source, destination, of)
+    return Plan(of, tuple(steps))
 
 
-def plan_devices(scenario: Scenario, reverse: bool) -> range:
+def plan_devices(of: Outline, reverse: bool) -> range:
     """The source takes the last device first, the destination the first one first."""
-    count = scenario.device.count
+    count = of.device.count
     return range(count - 1, -1, -1) if reverse else range(count)
 
 
-def _destination_init(steps: list[Step], scenario: Scenario) -> Thread:
+def _destination_init(steps: list[Step], of: Outline) -> Thread:
     """vhost_vdpa_init of each device, and the reset of the machine; nothing is mapped yet."""
-    t = Thread(steps, "destination", "init", scenario.device.driver)
-    for one in _in_series(t, "init", range(scenario.device.count)):
+    t = Thread(steps, "destination", "init", of.device.driver)
+    for one in _in_series(t, "init", range(of.device.count)):
         one.calling("vhost_vdpa_init")
         one.ioctl("SET_OWNER")
         one.calling("vhost_vdpa_reset_device")
@@ -70,10 +74,10 @@ def _in_series(t: Thread, path: str, devices: Iterable[int]) -> Iterator[Thread]
         t.after = one.after
 
 
-def _switch(t: Thread, scenario: Scenario) -> None:
+def _switch(t: Thread, of: Outline) -> None:
     """vhost_vdpa_net_log_global_enable: stop in passthrough, start shadowed; main thread, VM running."""
-    before, after = vhost.passthrough(scenario, scenario.source), vhost.shadowed(scenario, scenario.source)
-    for one in _in_series(t, "switch", plan_devices(scenario, reverse=True)):
+    before, after = vhost.passthrough(of, of.source), vhost.shadowed(of, of.source)
+    for one in _in_series(t, "switch", plan_devices(of, reverse=True)):
         one.mark(f"svq-switch-begin:{one.device}")
         vhost.stop(one, before)
         vhost.start(one, after, masked_calls=2, status=vhost.ACKNOWLEDGE_DRIVER)
@@ -81,34 +85,29 @@ def _switch(t: Thread, scenario: Scenario) -> None:
         one.mark(f"svq-switch-end:{one.device}")
 
 
-def _words(scenario: Scenario) -> int:
-    return -(-scenario.guest.ram // PAGE_SIZE // PAGES_PER_WORD)
-
-
-def _precopy(source: Thread, destination: Thread, scenario: Scenario) -> None:
+def _precopy(source: Thread, destination: Thread, of: Outline) -> None:
     """The migration thread's passes over RAM, and the destination that loads them."""
     t = source.fork("precopy").calling("ram_save_setup")
-    t.step("start dirty log", "migration", ("bitmap.sync_word", _words(scenario)))
+    t.step("start dirty log", "migration", ("bitmap.sync_word", Amount("bitmap words")))
     t.calling("ram_save_iterate")
-    run = precopy(scenario)
-    t.step("precopy", "link", (WIRE, run.total_ns))
-    t.step("bitmap sync", "migration", ("bitmap.sync_word", run.syncs * _words(scenario)))
+    t.step("precopy", "link", (WIRE, Amount("precopy ns")))
+    t.step("bitmap sync", "migration", ("bitmap.sync_word", Amount("bitmap words of all syncs")))
     load = destination.fork("precopy").calling("ram_load")
     load.join(source)  # the migration thread, which sends the setup section, is made after the switch
-    load.step("load setup section", "bql", (WIRE, scenario.link.latency), mark="dst-load-setup")
+    load.step("load setup section", "bql", (WIRE, of.link.latency), mark="dst-load-setup")
     load.join(t)
     load.step("load RAM", "thread")
     source.after, destination.after = t.after, load.after
 
 
-def _stop(t: Thread, scenario: Scenario) -> None:
+def _stop(t: Thread, of: Outline) -> None:
     """migration_completion_precopy: stop vCPUs, then each device, under the BQL."""
     head = t.fork("stop").calling("migration_stop_vm")
     head.mark("src-downtime-start")
     head.step("pause vCPUs", "vcpu", ("qemu.pause_vcpus", 1), mark="vcpus-paused")
-    shadowed = scenario.device.svq != "off"
-    side = (vhost.shadowed if shadowed else vhost.passthrough)(scenario, scenario.source)
-    for one in _in_series(head, "stop", plan_devices(scenario, reverse=True)):
+    shadowed = of.device.svq != "off"
+    side = (vhost.shadowed if shadowed else vhost.passthrough)(of, of.source)
+    for one in _in_series(head, "stop", plan_devices(of, reverse=True)):
         one.mark(f"stop-begin:{one.device}")
         vhost.stop(one, side)
         one.calling("").qemu("unexplained", "unexplained.source_teardown")
@@ -117,40 +116,40 @@ def _stop(t: Thread, scenario: Scenario) -> None:
     t.after = head.after
 
 
-def _save(source: Thread, destination: Thread, scenario: Scenario) -> None:
+def _save(source: Thread, destination: Thread, of: Outline) -> None:
     """Last bitmap sync, last RAM with the rate limit lifted, device state; loaded as it comes."""
     t = source.fork("save").calling("ram_save_complete")
-    t.step("last bitmap sync", "migration", ("bitmap.sync_word", _words(scenario)))
-    run, one = precopy(scenario), t.fork("save").calling("ram_save_complete")
-    threads = max(1, scenario.migration.multifd_channels)
-    one.step("send last pages", "migration", ("ram.send_page", run.left_pages), width=threads)
-    alone = wire_ns(run.left_bytes, scenario.link.bandwidth)
-    t.step("last RAM", "link", (WIRE, alone), demand=Demand(LINK, run.left_bytes))
+    t.step("last bitmap sync", "migration", ("bitmap.sync_word", Amount("bitmap words")))
+    one = t.fork("save").calling("ram_save_complete")
+    threads = max(1, of.migration.multifd_channels)
+    one.step("send last pages", "migration", ("ram.send_page", Amount("left pages")), width=threads)
+    demand = Demand(LINK, Amount("left bytes"))
+    t.step("last RAM", "link", (WIRE, Amount("ns of left bytes")), demand=demand)
     t.join(one)
     t.mark("src-iterable-saved")
     t.calling("vmstate_save")
-    t.qemu("save CPU and board state", "vmstate.save_cpu", scenario.guest.vcpus)
-    t.qemu("save virtio-net state", "vmstate.save_virtio_net", scenario.device.count)
+    t.qemu("save CPU and board state", "vmstate.save_cpu", of.guest.vcpus)
+    t.qemu("save virtio-net state", "vmstate.save_virtio_net", of.device.count)
     t.mark("src-non-iterable-saved")
     source.after = t.after
     d = destination.fork("load").calling("qemu_loadvm_state")
     d.join(t)
-    d.step("stream arrives", "link", (WIRE, scenario.link.latency))
-    for one in _in_series(d, "load", plan_devices(scenario, reverse=False)):
+    d.step("stream arrives", "link", (WIRE, of.link.latency))
+    for one in _in_series(d, "load", plan_devices(of, reverse=False)):
         one.calling("virtio_load").qemu("load virtio-net state", "vmstate.load_virtio_net")
     d.mark("dst-precopy-loadvm-completed")
     destination.after = d.after
 
 
-def _start(source: Thread, destination: Thread, scenario: Scenario) -> None:
+def _start(source: Thread, destination: Thread, of: Outline) -> None:
     """process_incoming_migration_bh: announce, start each device, then let the vCPUs run."""
     d = destination.fork("start").calling("process_incoming_migration_bh")
     d.mark("dst-precopy-bh-enter")
     d.qemu("announce", "qemu.announce")
     d.mark("dst-precopy-bh-announced")
-    always = scenario.device.svq == "on"
-    side = (vhost.shadowed if always else vhost.passthrough)(scenario, scenario.destination)
-    for one in _in_series(d, "start", plan_devices(scenario, reverse=False)):
+    always = of.device.svq == "on"
+    side = (vhost.shadowed if always else vhost.passthrough)(of, of.destination)
+    for one in _in_series(d, "start", plan_devices(of, reverse=False)):
         one.mark(f"start-begin:{one.device}")
         vhost.start(one, side, masked_calls=0 if always else 1, status=0)
         one.calling("").qemu("unexplained", "unexplained.destination_setup")
@@ -159,7 +158,7 @@ def _start(source: Thread, destination: Thread, scenario: Scenario) -> None:
     d.step("resume vCPUs", "vcpu", ("qemu.resume_vcpus", 1), mark="vcpus-resumed")
     d.mark("dst-precopy-bh-vm-started")
     end = source.fork("after").calling("migration_completion_end")
-    if scenario.migration.return_path:
+    if of.migration.return_path:
         end.join(d)
-        end.step("return path shut", "link", (WIRE, scenario.link.latency))
+        end.step("return path shut", "link", (WIRE, of.link.latency))
     end.mark("src-downtime-end")

@@ -10,23 +10,17 @@ from collections.abc import Iterable
 
 from vdpa_lab.migration import vhost
 from vdpa_lab.migration.builder import Thread
+from vdpa_lab.migration.outline import Outline
 from vdpa_lab.migration.plan import Plan
-from vdpa_lab.migration.precopy import precopy
-from vdpa_lab.model import Scenario
 
 SWITCHOVER = frozenset({"stop", "save", "load", "start", "after"})
 
 
-def cancelled(scenario: Scenario) -> bool:
-    """Whether precopy is cut short; a cancellation that comes after it changes nothing."""
-    return scenario.migration.cancel_after is not None and precopy(scenario).cancelled
-
-
-def end_shadowing(t: Thread, scenario: Scenario, devices: Iterable[int]) -> None:
+def end_shadowing(t: Thread, of: Outline, devices: Iterable[int]) -> None:
     """The switch in reverse: stop in shadow, start in passthrough; main thread, VM running."""
     t = t.fork("back").calling("ram_save_cleanup")
     t.step("stop dirty log", "bql")
-    before, after = vhost.shadowed(scenario, scenario.source), vhost.passthrough(scenario, scenario.source)
+    before, after = vhost.shadowed(of, of.source), vhost.passthrough(of, of.source)
     for device in devices:
         one = t.fork("back", device)
         one.mark(f"svq-back-begin:{device}")
@@ -41,4 +35,5 @@ def end_shadowing(t: Thread, scenario: Scenario, devices: Iterable[int]) -> None
 
 def without_switchover(plan: Plan) -> Plan:
     """What is left of a plan whose migration is cancelled; its optimisations have been applied to all of it."""
-    return plan.drop(step for step in plan.steps if step.path in SWITCHOVER) if cancelled(plan.scenario) else plan
+    cancelled = plan.scenario.migration.cancelled
+    return plan.drop(step for step in plan.steps if step.path in SWITCHOVER) if cancelled else plan

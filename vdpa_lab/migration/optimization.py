@@ -10,9 +10,10 @@ from importlib import import_module
 from typing import Any, ClassVar
 
 from vdpa_lab.library import shipped
-from vdpa_lab.migration.baseline import baseline
+from vdpa_lab.migration.baseline import stock
 from vdpa_lab.migration.cancel import without_switchover
 from vdpa_lab.migration.laws import check_writes
+from vdpa_lab.migration.outline import Outline, filled, open_places, outline
 from vdpa_lab.migration.plan import Plan
 from vdpa_lab.model import Scenario, find_scenario
 from vdpa_lab.words import InputError, nearest
@@ -75,7 +76,10 @@ class Optimization:
         return scenario
 
     def rewrite(self, plan: Plan) -> Plan:
-        """The plan with this optimisation; the same plan where there is nothing for it to do."""
+        """The plan with this optimisation; the same plan where there is nothing for it to do.
+
+        The plan's scenario may be an `Outline`: amounts are filled in behind all rewrites.
+        """
         return plan
 
     def unmet(self, on: Iterable[str], driver: str) -> str:
@@ -175,10 +179,10 @@ def plan(
                 )
         turned.append(replace(each, **changes) if changes else each)
         moved += [(name, knob_name, value) for knob_name, value in changes.items() if value != getattr(each, knob_name)]
-    made = _rewritten(prepared(scenario, turned), tuple(turned))
-    made = replace(made, turned=tuple(sorted(moved))) if moved else made
-    check_writes(made)
-    return without_switchover(made)
+    ready = prepared(scenario, turned)
+    found, places = _planned(outline(ready), tuple(turned))
+    made = filled(found, ready, places)
+    return replace(made, turned=tuple(sorted(moved))) if moved else made
 
 
 def prepared(scenario: Scenario, optimizations: Iterable[Optimization]) -> Scenario:
@@ -189,9 +193,18 @@ def prepared(scenario: Scenario, optimizations: Iterable[Optimization]) -> Scena
 
 
 @lru_cache(maxsize=128)
-def _rewritten(scenario: Scenario, turned: tuple[Optimization, ...]) -> Plan:
+def _planned(of: Outline, turned: tuple[Optimization, ...]) -> tuple[Plan, tuple[int, ...]]:
+    """The plan with nothing filled in yet, and where something is to be."""
+    made = _rewritten(of, turned)
+    check_writes(made)
+    made = without_switchover(made)
+    return made, open_places(made)
+
+
+@lru_cache(maxsize=128)
+def _rewritten(of: Outline, turned: tuple[Optimization, ...]) -> Plan:
     """Each rewrite is kept, so that turning one toggle repeats only those that come after it."""
-    return rewrite(_rewritten(scenario, turned[:-1]), turned[-1:]) if turned else baseline(scenario)
+    return rewrite(_rewritten(of, turned[:-1]), turned[-1:]) if turned else stock(of)
 
 
 def knobs_of(optimization: Optimization) -> dict[str, dict[str, Any]]:

@@ -48,7 +48,8 @@ def _steps(chains: Chains) -> list[Step]:
 class Plan:
     """The steps of one live migration, in an order in which each waits only for earlier ones.
 
-    applied: the optimisations; turned: (optimisation, knob, value) of each knob that is not where it was.
+    scenario: while it is rewritten, its outline (`vdpa_lab.migration.outline`). applied: the optimisations; turned:
+    (optimisation, knob, value) of each knob that is not where it was.
     """
 
     scenario: Scenario

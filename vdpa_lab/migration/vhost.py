@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from vdpa_lab.library import behaves
-from vdpa_lab.machine.iova import ShadowLayout, identity_memory, ring_areas, shadow_layout
+from vdpa_lab.machine.iova import ShadowLayout, ring_areas
 from vdpa_lab.machine.memory import Run
 from vdpa_lab.migration import mlx5
 from vdpa_lab.migration.builder import Thread, phrase
 from vdpa_lab.migration.cvq_load import cvq_load
-from vdpa_lab.model import Host, Scenario, VdpaDevice
+from vdpa_lab.migration.outline import Outline, memory
+from vdpa_lab.model import Host, VdpaDevice
 
 RAM_ASID = 0
 CVQ_ASID = 1
@@ -45,16 +46,16 @@ class Side(NamedTuple):
     memory: tuple[Run, ...]
 
 
-def passthrough(scenario: Scenario, host: Host) -> Side:
+def passthrough(of: Outline, host: Host) -> Side:
     """Guest rings given to the device, RAM at IOVA = GPA; only the CVQ is shadowed."""
-    layout = ring_areas(scenario.device, data_shadowed=False)
-    return Side(Rings(scenario.device, host, False, layout), identity_memory(scenario.guest))
+    layout = ring_areas(of.device, data_shadowed=False)
+    return Side(Rings(of.device, host, False, layout), memory(of, packed=False))
 
 
-def shadowed(scenario: Scenario, host: Host) -> Side:
+def shadowed(of: Outline, host: Host) -> Side:
     """Every virtqueue shadowed, RAM packed behind the shadow rings."""
-    layout, memory = shadow_layout(scenario.guest, scenario.device)
-    return Side(Rings(scenario.device, host, True, layout), memory)
+    layout = ring_areas(of.device, data_shadowed=True)
+    return Side(Rings(of.device, host, True, layout), memory(of, packed=True))
 
 
 def _arg(value: int) -> str:
