@@ -696,7 +696,7 @@ def test_a_fleet_is_told_in_words():
 
 def test_the_benchmark_s_candidates_agree():
     kinds = [case.work for case in bench_cases(None, True) if measure(case, 1)]
-    assert kinds == ["a pricing, many at once", "a pricing, a few beside others", "a fresh plan, priced"]
+    assert kinds == ["a pricing, many at once", "a pricing, a few beside others", "a guest of a fresh size, priced"]
 
 
 @pytest.mark.parametrize("enabled", [True, False])

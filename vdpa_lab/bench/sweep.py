@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from functools import reduce
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from itertools import count, islice
 from types import ModuleType
 
 import numpy as np
@@ -24,8 +26,9 @@ from vdpa_lab.sweep.vectorised import PricedPlan
 from vdpa_lab.units import MIB
 
 PRESETS = ("sim-256-1d", "talk", "tatulea2024")
-FRESH_PRESETS = ("sim-256-1d", "talk", "liu2023")
+FRESH_SIZES = ("sim-256-1d", "talk", "liu2023")
 FRESH_SETS = ("talk", "tatulea2024")
+FRESH_DEVICES = ("talk",)
 RUNS = 10_000
 BESIDE = 20_000  # steps that SimPy goes through in one turn
 FRESH = 8
@@ -60,16 +63,15 @@ def in_simpy(module: ModuleType, ran: Run) -> Callable[[], int]:
     return call
 
 
-def fresh_plans(name: str) -> Callable[[], None]:
-    """A call that plans and prices guests of sizes that were not seen before."""
-    scenario, costs, seen = find_scenario(name), simulate(find_scenario(name)).calibration, [0]
+def fresh_values(name: str, key: str, step: int) -> Callable[[], None]:
+    """A call that plans and prices scenarios with values of a key that were not seen before."""
+    scenario, costs = find_scenario(name), simulate(find_scenario(name)).calibration
+    values = count(reduce(getattr, key.split("."), scenario) + step, step)
 
     @gc_paused()
     def call() -> None:
-        for _ in range(FRESH):
-            seen[0] += 1
-            sized = with_values(scenario, {"guest.memory": scenario.guest.memory + seen[0] * MIB})
-            _ = run_plan(plan(sized), costs).windows
+        for value in islice(values, FRESH):
+            _ = run_plan(plan(with_values(scenario, {key: value})), costs).windows
 
     return call
 
@@ -117,7 +119,9 @@ def cases(library: object, quick: bool) -> Iterator[Case]:
         if module:
             calls["simpy"] = repeated(in_simpy(module, ran), few)
         yield Case("a pricing, a few beside others", of, steps, few, calls)
-    for name in FRESH_PRESETS[:1] if quick else FRESH_PRESETS:
-        yield Case("a fresh plan, priced", name, 1, FRESH, {OURS: fresh_plans(name)})
+    for name in FRESH_SIZES[:1] if quick else FRESH_SIZES:
+        yield Case("a guest of a fresh size, priced", name, 1, FRESH, {OURS: fresh_values(name, "guest.memory", MIB)})
+    for name in () if quick else FRESH_DEVICES:
+        yield Case("a fresh device setting, priced", name, 1, FRESH, {OURS: fresh_values(name, "device.vlans", 1)})
     for name in () if quick else FRESH_SETS:
         yield Case("a fresh set of toggles, priced", name, 1, FRESH, {OURS: fresh_sets(name)})

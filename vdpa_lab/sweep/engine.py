@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import inf
 from threading import Event
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from vdpa_lab.sweep import pools
 from vdpa_lab.sweep.dask_pool import distributed
@@ -23,8 +22,12 @@ from vdpa_lab.sweep.store import Store, frame
 from vdpa_lab.units import SECOND, UNLIMITED, format_bytes, format_duration
 from vdpa_lab.words import InputError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 BATCH_SECONDS = 1.0  # what an interrupted batch costs at most, about
 MOST_IN_BATCH = 20_000
+TURNS = 16  # batches a worker at least: at the end one waits for another for a part of a turn only
 PROBES = 4  # points that are run to estimate the rest
 MANY = 1000  # runs of one plan
 START_SECONDS = 2.0  # what starting a pool costs, about: below that a sweep runs in this process
@@ -135,7 +138,16 @@ def sweep(
     before = done = int(store.done.sum()) if store else 0
     rows: list[Row] = []
     begun, cancel = time.perf_counter(), cancel or Event()
-    source_of_rows = _engine(spec, _batches(spec, store, expected.batch), cancel, workers, scheduler, expected)
+    if workers is None:
+        cores = os.cpu_count() or 1
+        workers = 0 if cores == 1 or expected.seconds < START_SECONDS * 2 else cores
+    batches = _batches(spec, store, min(expected.batch, -(-spec.runs // (TURNS * max(1, workers)))))
+    if scheduler:
+        source_of_rows = distributed(spec, batches, cancel, scheduler)
+    elif workers:
+        source_of_rows = pools.processes(spec, batches, cancel, workers)
+    else:
+        source_of_rows = pools.here(spec, batches, cancel)
     try:
         for batch in source_of_rows:
             if store:
@@ -161,14 +173,3 @@ def _batches(spec: Spec, store: Store | None, size: int) -> Iterator[np.ndarray]
             numbers = numbers[~store.done[numbers]]
         if numbers.size:
             yield numbers
-
-
-def _engine(
-    spec: Spec, batches: Iterator[np.ndarray], cancel: Event, workers: int | None, scheduler: str, expected: Estimate
-) -> Iterator[list[Row]]:
-    if scheduler:
-        return distributed(spec, batches, cancel, scheduler)
-    cores = os.cpu_count() or 1
-    if workers is None:
-        workers = 0 if cores == 1 or expected.seconds < START_SECONDS * 2 else cores
-    return pools.processes(spec, batches, cancel, workers) if workers else pools.here(spec, batches, cancel)

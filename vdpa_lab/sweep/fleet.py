@@ -8,9 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from threading import Event
-from typing import Any, NamedTuple
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vdpa_lab.library import read_calibration
 from vdpa_lab.migration import simulate
@@ -21,6 +19,9 @@ from vdpa_lab.sweep.coalitions import checked_window
 from vdpa_lab.timeline import summed
 from vdpa_lab.units import UnitError
 from vdpa_lab.words import InputError, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MAX_BYTES = 64 << 20
 # Column -> key of a scenario; the two hosts' versions come with the question.
@@ -66,6 +67,8 @@ class Fleet:
     @cached_property
     def table(self) -> pd.DataFrame:
         """Missing VMs' `why` is the largest part of the window after the upgrade, as "operation (price)"."""
+        import pandas as pd  # see `vdpa_lab.sweep.store.frame`
+
         rows = [
             {
                 "name": vm.name,

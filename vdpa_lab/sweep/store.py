@@ -10,13 +10,15 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from vdpa_lab.model.scenario_file import save_text
 from vdpa_lab.words import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ABOUT, ROWS, PARQUET = "sweep.json", "results.csv", "results.parquet"
 DTYPES = {int: "Int64", float: "float64", bool: "boolean", str: "string"}
@@ -25,6 +27,8 @@ CHUNK = 1 << 20
 
 def frame(rows: Iterable[Sequence[Any]], columns: dict[str, type]) -> pd.DataFrame:
     """Rows as a table, by run number; None is missing, in a column of texts empty."""
+    import pandas as pd  # a worker makes rows only, and starts in three quarters of the time
+
     listed = list(zip(*sorted(rows), strict=True)) or [()] * len(columns)
     return pd.DataFrame(
         {
