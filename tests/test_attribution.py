@@ -1,4 +1,4 @@
-"""What each optimisation is worth: exact against every order spelled out; and the questions from the other end."""
+"""What each optimisation is worth: exact against every order spelled out."""
 
 import json
 from fractions import Fraction
@@ -12,16 +12,13 @@ from hypothesis import strategies as st
 import vdpa_lab
 from vdpa_lab.kernels._jit import DISABLED
 from vdpa_lab.migration import default_toggles, refusals, simulate
-from vdpa_lab.migration.precopy import precopy
 from vdpa_lab.model import ScenarioError, find_scenario
-from vdpa_lab.sweep import attribute, convergence_frontier, largest_guest, smallest_set
+from vdpa_lab.sweep import attribute, smallest_set
 from vdpa_lab.sweep import attribution as module
 from vdpa_lab.sweep.attribution import _exact, _sampled
 from vdpa_lab.sweep.coalitions import Game
-from vdpa_lab.sweep.design import with_values
-from vdpa_lab.sweep.inverse import bisect_largest
 from vdpa_lab.sweep.texts import attribution_text
-from vdpa_lab.units import GIB, MIB, MS, SECOND, format_duration
+from vdpa_lab.units import GIB, MS, SECOND, format_duration
 from vdpa_lab.words import InputError
 
 EXAMPLES = settings(max_examples=25 if DISABLED else 80, deadline=None)
@@ -232,134 +229,6 @@ def test_attribution_tells_how_far_it_is_and_can_be_stopped():
         attribute(find_scenario(SIM), progress=stop)
     with pytest.raises(KeyboardInterrupt):
         smallest_set(find_scenario(SIM), 1, progress=stop)
-
-
-# --- from the other end -----------------------------------------------------------------------------------------
-
-
-def by_hand(scenario, names, target):
-    """The smallest sets that meet the target, by trying all."""
-    for size in range(len(names) + 1):
-        met = {}
-        for chosen in combinations(names, size):
-            if not refusals(chosen, scenario.device.driver):
-                ns = simulate(scenario, chosen).windows["network_outage"]
-                if ns <= target:
-                    met[chosen] = ns
-        if met:
-            return met
-    return {}
-
-
-@pytest.mark.parametrize("share", [1.0, 0.6, 0.1305, 0.11, 0.01])
-def test_the_smallest_set_is_the_smallest(share):
-    scenario = find_scenario(SIM)
-    names = default_toggles(scenario)
-    target = int(simulate(scenario, ()).windows["network_outage"] * share)
-    found = smallest_set(scenario, target, among=names)
-    want = by_hand(scenario, names, target)
-    assert found.exhaustive
-    if want:
-        assert {frozenset(each) for each in (found.names, *found.also)} == {frozenset(each) for each in want}
-        assert found.ns == min(want.values()) == want[found.names]
-    else:
-        assert (found.names, found.also) == (None, ())
-        assert found.ns > target
-
-
-def test_a_search_that_is_cut_short_says_so_and_still_meets_the_target():
-    scenario = find_scenario(SIM)
-    names = default_toggles(scenario)
-    target = int(simulate(scenario, ()).windows["network_outage"] * 0.1305)
-    found = smallest_set(scenario, target, among=names, most_sets=3)
-    assert not found.exhaustive
-    assert simulate(scenario, found.names).windows["network_outage"] == found.ns <= target
-    for name in found.names:  # nothing in it can be left out
-        less = [other for other in found.names if other != name]
-        assert refusals(less, "vdpa_sim") or simulate(scenario, less).windows["network_outage"] > target
-    never = smallest_set(scenario, 1, among=names, most_sets=3)
-    assert (never.names, never.exhaustive) == (None, False)
-    assert never.ns > 1
-
-
-def test_a_search_that_is_cut_short_brings_what_a_toggle_needs():
-    talk = find_scenario("talk")
-    base = ("iotlb-batch", "early-listener-kept", "iotlb-persist")
-    with_needs = ("suspend", "cvq-asid", "svq-desc-asid")
-    target = simulate(talk, (*base, *with_needs)).windows["network_outage"]
-    found = smallest_set(talk, target, among=("svq-desc-asid", "cvq-asid", "suspend"), base=base, most_sets=2)
-    assert not found.exhaustive
-    assert set(found.names) == set(with_needs)
-    without = smallest_set(talk, target, among=("svq-desc-asid", "cvq-asid"), base=base, most_sets=2)
-    assert without.names is None
-
-
-def test_what_is_on_anyway_is_not_counted():
-    scenario = find_scenario("talk")
-    found = smallest_set(scenario, 10**18, base=("iotlb-batch",))
-    assert (found.names, found.ns) == ((), simulate(scenario, ("iotlb-batch",)).windows["network_outage"])
-    with pytest.raises(InputError, match="svq-desc-asid cannot be in the base: needs"):
-        smallest_set(scenario, SECOND, base=("svq-desc-asid",))
-
-
-@EXAMPLES
-@given(st.lists(st.integers(0, 9), min_size=2, max_size=40), st.integers(-1, 10), st.integers(1, 7))
-def test_bisection_finds_the_largest_and_sees_what_it_probed(steps, target, step):
-    values, total = [], 0
-    for each in steps:
-        total += each
-        values.append(total)
-    found = bisect_largest(lambda at: values[(at - 5) // step], target, 5, 5 + step * (len(values) - 1), step)
-    meeting = [5 + step * i for i, value in enumerate(values) if value <= target]
-    assert found.value == (meeting[-1] if meeting else None)
-    assert found.monotone
-    assert found.at_limit == (len(meeting) == len(values))
-
-
-def test_bisection_tells_what_is_not_monotone():
-    found = bisect_largest(lambda at: -at, 0, 0, 8, 1)
-    assert not found.monotone
-
-
-def test_the_largest_guest_meets_the_target_and_the_next_does_not():
-    scenario, step = find_scenario(SIM), 64 * MIB
-
-    def outage(memory):
-        return simulate(with_values(scenario, {"guest.memory": memory})).windows["network_outage"]
-
-    target = outage(640 * MIB)
-    found = largest_guest(scenario, target, most=GIB, step=step)
-    assert outage(found.value) <= target < outage(found.value + step)
-    assert found.monotone
-    assert dict(found.measured)[found.value] == outage(found.value)
-    assert largest_guest(scenario, 1, most=GIB, step=step).value is None
-    everything = largest_guest(scenario, 10**18, ("iotlb-batch",), most=GIB, step=step)
-    assert (everything.value, everything.at_limit) == (GIB, True)
-
-
-def test_the_frontier_is_where_precopy_stops_to_converge():
-    base = find_scenario("talk")
-    small = with_values(base, {"guest.memory": 16 * MIB, "workload.dirty.working_set": 16 * MIB})
-    (row,) = convergence_frontier(small, bandwidths=[MIB], downtime_limits=[300 * MS])
-
-    def converges(rate):
-        chosen = {"migration.max_bandwidth": MIB, "migration.downtime_limit": 300 * MS, "workload.dirty.rate": rate}
-        return precopy(with_values(small, chosen)).converged
-
-    assert row["dirty_rate"] == naive.fastest_writer(converges, 400)
-    assert row["monotone"]
-    assert not row["at_limit"]
-
-
-def test_the_frontier_covers_every_pair_and_unlimited_links():
-    scenario = with_values(find_scenario(SIM), {"link.bandwidth": None})
-    rows = convergence_frontier(scenario, bandwidths=[MIB, None], downtime_limits=[0, 300 * MS], names=())
-    assert [(row["max_bandwidth"], row["downtime_limit_ns"]) for row in rows] == [
-        (MIB, 0), (MIB, 300 * MS), (None, 0), (None, 300 * MS)
-    ]  # fmt: skip
-    assert [row["at_limit"] for row in rows] == [False, False, False, True], (
-        "without a link the thread's own pace counts"
-    )
 
 
 def test_a_scenario_may_be_given_by_name():

@@ -288,7 +288,7 @@ def test_a_tornado_is_each_price_turned_alone():
 def test_questions_about_prices_name_what_is_wrong():
     with pytest.raises(InputError, match="no window 'outage'"):
         tornado(find_scenario("talk"), window="outage")
-    with pytest.raises(InputError, match="this migration has no svq_switch"):
+    with pytest.raises(InputError, match="sim-256-1d-svq has no svq_switch"):
         monte_carlo(find_scenario("sim-256-1d-svq"), window="svq_switch")
     with pytest.raises(InputError, match="draws = 0"):
         monte_carlo(find_scenario("talk"), draws=0)

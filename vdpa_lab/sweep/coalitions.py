@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from vdpa_lab.library import Calibration, read_calibration
 from vdpa_lab.migration import catalogue, default_toggles, plan, refusals
 from vdpa_lab.migration.optimization import known
+from vdpa_lab.migration.precopy import precopy
 from vdpa_lab.migration.simulate import run_plan
 from vdpa_lab.model import Scenario
 from vdpa_lab.timeline import WINDOWS
@@ -18,6 +19,18 @@ def checked_window(name: str) -> str:
     if name not in WINDOWS:
         raise InputError(f"no window {name!r}; {nearest(name, WINDOWS)}")
     return name
+
+
+def checked_whole(name: str, value: object, low: int, unit: str) -> int:
+    """A whole number of at least `low`. Raises InputError that names it."""
+    if type(value) is not int or value < low:
+        raise InputError(f"{name} = {value!r}; a whole number of {unit}, at least {low}")
+    return value
+
+
+def no_window(scenario: Scenario, window: str) -> InputError:
+    """What to raise about a window that is asked for and that this migration has not."""
+    return InputError(f"{scenario.name} has no {window}; choose another window")
 
 
 class Game:
@@ -36,7 +49,7 @@ class Game:
         self.toggles, self.base = known(toggles), known(base)
         self.calibration = calibration or read_calibration(scenario.testbed)
         self._feasible: dict[int, bool] = {}
-        self._ns: dict[int, int] = {}
+        self._found: dict[int, tuple[int | None, bool]] = {}
 
     @property
     def full(self) -> int:
@@ -58,20 +71,33 @@ class Game:
             found = self._feasible[word] = not self.refused(word)
         return found
 
-    def ns(self, word: int) -> int:
-        """Length of the window with a feasible set on; 0 where the migration has no such window."""
-        found = self._ns.get(word)
+    def simulated(self, word: int) -> tuple[int | None, bool]:
+        """The window in ns with a feasible set on, None where the migration has none; and whether precopy converges."""
+        found = self._found.get(word)
         if found is None:
             made = plan(self.scenario, (*self.base, *self.names(word)))
-            found = self._ns[word] = run_plan(made, self.calibration).windows[self.window] or 0
+            windows = run_plan(made, self.calibration).windows
+            found = self._found[word] = windows[self.window], precopy(made.scenario).converged
             if self.progress:
                 self.progress(self.priced)
         return found
 
+    def ns(self, word: int) -> int:
+        """Length of the window with a feasible set on; 0 where the migration has no such window."""
+        return self.simulated(word)[0] or 0
+
+    def converges(self, word: int) -> bool:
+        """Does precopy come to its end by itself? Else the window is that of a VM stopped all the same."""
+        return self.simulated(word)[1]
+
+    def meets(self, word: int, target_ns: int) -> bool:
+        """Is the window at the target or below, of a migration that ends by itself?"""
+        return self.converges(word) and self.ns(word) <= target_ns
+
     @property
     def priced(self) -> int:
         """How many different sets were simulated."""
-        return len(self._ns)
+        return len(self._found)
 
 
 def chosen_toggles(

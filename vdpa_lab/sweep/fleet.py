@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -10,29 +9,20 @@ from functools import cached_property
 from threading import Event
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vdpa_lab.library import read_calibration
 from vdpa_lab.migration import simulate
-from vdpa_lab.model import Dirty, Guest, Host, Migration, Scenario, ScenarioError, VdpaDevice, Workload
-from vdpa_lab.model.kinds import Kind
-from vdpa_lab.sweep.axes import scenario_kinds
-from vdpa_lab.sweep.coalitions import checked_window
+from vdpa_lab.migration.precopy import precopy
+from vdpa_lab.model import Host, Scenario, ScenarioError
+from vdpa_lab.sweep.coalitions import checked_whole, checked_window
+from vdpa_lab.sweep.fleet_file import read_fleet
 from vdpa_lab.timeline import summed
-from vdpa_lab.units import UnitError
-from vdpa_lab.words import InputError, nearest
+from vdpa_lab.words import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MAX_BYTES = 64 << 20
-# Column -> key of a scenario; the two hosts' versions come with the question.
-FIELDS = {
-    "name": "name", "memory": "guest.memory", "devices": "device.count", "queue_pairs": "device.queue_pairs",
-    "driver": "device.driver", "queue_size": "device.queue_size", "backing": "guest.backing", "vcpus": "guest.vcpus",
-    "zero_pages": "guest.zero_pages", "dirty_pattern": "workload.dirty.pattern", "dirty_rate": "workload.dirty.rate",
-    "working_set": "workload.dirty.working_set", "max_bandwidth": "migration.max_bandwidth",
-    "downtime_limit": "migration.downtime_limit", "testbed": "testbed",
-}  # fmt: skip
-NEEDED = ("name", "memory")
+ENDLESS = "precopy does not converge"
+COLUMNS = ("name", "before_ns", "after_ns", "converges_before", "converges_after", "meets_before", "meets_after",
+           "why", "why_ns")  # fmt: skip
 
 
 class Versions(NamedTuple):
@@ -46,17 +36,29 @@ class Versions(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """One VM with one pair of versions: the window in ns, and the largest part of it: operation, price, ns."""
+    """One VM with one pair of versions: the window in ns, and the largest part of it: operation, price, ns.
+
+    converges: precopy ends by itself; else the window is that of a VM which is stopped all the same.
+    """
 
     ns: int
     part: str
     key: str
     part_ns: int
+    converges: bool
+
+    def meets(self, target_ns: int) -> bool:
+        """Is the window at the target or below, of a migration that ends by itself?"""
+        return self.converges and self.ns <= target_ns
+
+    def why(self) -> str:
+        """What it is chiefly made of, or why it never ends."""
+        return f"{self.part} ({self.key})" if self.converges else ENDLESS
 
 
 @dataclass(frozen=True)
 class Fleet:
-    """The table has a row a VM: before_ns, after_ns, meets_before, meets_after and the largest part after."""
+    """The table has a row a VM, with COLUMNS; `why` and `why_ns` of those that miss the target after the upgrade."""
 
     target_ns: int
     window: str
@@ -66,22 +68,15 @@ class Fleet:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """Missing VMs' `why` is the largest part of the window after the upgrade, as "operation (price)"."""
+        """A row a VM. `why`: the largest part of its window, as "operation (price)", or that precopy never ends."""
         import pandas as pd  # see `vdpa_lab.sweep.store.frame`
 
-        rows = [
-            {
-                "name": vm.name,
-                "before_ns": before.ns,
-                "after_ns": after.ns,
-                "meets_before": before.ns <= self.target_ns,
-                "meets_after": after.ns <= self.target_ns,
-                "why": f"{after.part} ({after.key})" if after.ns > self.target_ns else "",
-                "why_ns": after.part_ns if after.ns > self.target_ns else 0,
-            }
-            for vm, (before, after) in zip(self.vms, self.outcomes, strict=True)
-        ]
-        return pd.DataFrame(rows)
+        rows = []
+        for vm, (before, after) in zip(self.vms, self.outcomes, strict=True):
+            met, late = [one.meets(self.target_ns) for one in (before, after)], not after.meets(self.target_ns)
+            why = (after.why(), after.part_ns if after.converges else 0) if late else ("", 0)
+            rows.append((vm.name, before.ns, after.ns, before.converges, after.converges, *met, *why))
+        return pd.DataFrame(rows, columns=list(COLUMNS))
 
     def json(self) -> dict[str, Any]:
         """One JSON document: the question, and a row a VM."""
@@ -95,109 +90,10 @@ class Fleet:
         return self.table[["before_ns", "after_ns"]].quantile(chosen, interpolation="higher")
 
     def misses(self) -> pd.DataFrame:
-        """The VMs that miss the target after the upgrade, the longest first."""
-        late = self.table[~self.table["meets_after"]]
-        return late.sort_values(["after_ns", "name"], ascending=[False, True]).reset_index(drop=True)
-
-
-def read_fleet(path: str | os.PathLike[str]) -> tuple[Scenario, ...]:
-    """The VMs of a CSV file with the columns FIELDS, of which NEEDED have to be there; an empty cell is the default.
-
-    Their hosts are the default ones. Raises InputError by file, line and field.
-    """
-    where = os.fspath(path)
-    try:
-        if os.path.getsize(where) > MAX_BYTES:
-            raise InputError(f"{where}: larger than {MAX_BYTES} bytes; not a fleet")
-        with open(where, encoding="utf-8", newline="") as file:
-            reader = csv.reader(file)
-            names = next(reader, [])
-            _check_columns(names, where)
-            vms = [_vm(names, cells, f"{where}:{reader.line_num}") for cells in reader if cells]
-    except OSError as error:
-        raise InputError(f"{where}: cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{where}: is not CSV in UTF-8: {error}") from None
-    seen: set[str] = set()
-    for vm in vms:
-        if vm.name in seen:
-            raise InputError(f"{where}: two VMs are named {vm.name!r}")
-        seen.add(vm.name)
-    if not vms:
-        raise InputError(f"{where}: names no VM")
-    return tuple(vms)
-
-
-def _check_columns(names: list[str], where: str) -> None:
-    for name in names:
-        if name not in FIELDS:
-            raise InputError(f"{where}:1: no field {name!r}; {nearest(name, FIELDS)}")
-    if len(set(names)) < len(names):
-        raise InputError(f"{where}:1: a field is named twice")
-    for name in NEEDED:
-        if name not in names:
-            raise InputError(f"{where}:1: the field {name!r} is missing; there have to be {', '.join(NEEDED)}")
-
-
-def _vm(names: list[str], cells: list[str], at: str) -> Scenario:
-    if len(cells) != len(names):
-        raise InputError(f"{at}: {len(cells)} cells, but {len(names)} fields")
-    kinds = {**dict(scenario_kinds()), "name": _name_kind()}
-    tables: dict[str, dict[str, Any]] = {}
-    for name, cell in zip(names, cells, strict=True):
-        if not cell.strip():
-            if name in NEEDED:
-                raise InputError(f"{at}: {name} is empty")
-            continue
-        table, _, key = FIELDS[name].rpartition(".")
-        tables.setdefault(table, {})[key] = _cell(kinds[FIELDS[name]], cell.strip(), f"{at}: {name}")
-    try:
-        guest = Guest(**tables.get("guest", {}))
-        made = Scenario(
-            guest=guest,
-            device=VdpaDevice(**tables.get("device", {})),
-            migration=Migration(**tables.get("migration", {})),
-            workload=Workload(dirty=_dirty(tables.get("workload.dirty"), guest)),
-            **tables[""],
-        )
-    except ScenarioError as error:
-        field = next((name for name, key in FIELDS.items() if key == error.key), error.key)
-        raise InputError(f"{at}: {field}: {error.why}") from None
-    try:
-        read_calibration(made.testbed)
-    except InputError as error:
-        raise InputError(f"{at}: testbed: {error}") from None
-    return made
-
-
-def _name_kind() -> Kind:
-    return Scenario.__dataclass_fields__["name"].metadata["kind"]
-
-
-def _cell(kind: Kind, text: str, at: str) -> Any:
-    """A cell as a value of this kind; numbers are written as numbers, sizes and rates with their units."""
-    candidates: list[Any] = [text]
-    for number in (int, float):
-        try:
-            candidates.append(number(text))
-        except ValueError:
-            continue
-    for raw in candidates:
-        try:
-            value = kind.read(raw)
-        except UnitError:
-            continue
-        if kind.accepts(value):
-            return value
-    raise InputError(f"{at} = {text!r}; must be {kind.allowed}")
-
-
-def _dirty(given: dict[str, Any] | None, guest: Guest) -> Dirty | None:
-    if given is None:
-        return None
-    if "rate" not in given:
-        raise ScenarioError("workload.dirty.rate", "", "is missing, but its pattern or working set is given")
-    return Dirty(**{"pattern": "sequential", "working_set": guest.memory, **given})
+        """The VMs that miss the target after the upgrade: those that never end, then the longest first."""
+        late = self.table[~self.table["meets_after"].astype(bool)]
+        order = ["converges_after", "after_ns", "name"]
+        return late.sort_values(order, ascending=[True, False, True]).reset_index(drop=True)
 
 
 def fleet(
@@ -216,6 +112,7 @@ def fleet(
     far are returned. Raises InputError.
     """
     checked_window(window)
+    checked_whole("target_ns", target_ns, 0, "ns")
     machines = read_fleet(vms) if isinstance(vms, (str, os.PathLike)) else tuple(vms)
     versions = (Versions(*before), Versions(*after))
     hosts = []
@@ -246,5 +143,5 @@ def _outcome(scenario: Scenario, window: str, known: dict[Scenario, Outcome]) ->
         for part in summed(run.breakdown(window)):
             totals[part.op, part.key] = totals.get((part.op, part.key), 0) + part.ns
         (op, key), ns = max(totals.items(), key=lambda item: item[1], default=(("", ""), 0))
-        known[scenario] = Outcome(run.windows[window] or 0, op, key, ns)
+        known[scenario] = Outcome(run.windows[window] or 0, op, key, ns, precopy(run.scenario).converged)
     return known[scenario]

@@ -12,7 +12,7 @@ from vdpa_lab.library import Calibration, read_calibration
 from vdpa_lab.migration import plan
 from vdpa_lab.migration.simulate import SCENARIO_TIME
 from vdpa_lab.model import Scenario, find_scenario
-from vdpa_lab.sweep.coalitions import checked_window
+from vdpa_lab.sweep.coalitions import checked_window, no_window
 from vdpa_lab.sweep.draws import BLOCK, drawn
 from vdpa_lab.sweep.vectorised import ABSENT, PricedPlan
 from vdpa_lab.words import InputError
@@ -65,7 +65,7 @@ class Priced:
         self.values = self.plan.values(self.costs)
         self._column = self.plan.names.index(window)
         if self.ns(self.values[None])[0] == ABSENT:
-            raise InputError(f"this migration has no {window}; choose another window")
+            raise no_window(scenario, window)
 
     def ns(self, prices: np.ndarray) -> np.ndarray:
         """The window of each row of prices, int64 [rows]."""

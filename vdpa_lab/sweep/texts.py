@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from vdpa_lab.sweep.attribution import INDEPENDENT, NEEDS, Attribution
 from vdpa_lab.sweep.engine import Results
 from vdpa_lab.sweep.evaluate import REFUSED
-from vdpa_lab.sweep.fleet import Fleet
+from vdpa_lab.sweep.fleet import ENDLESS, Fleet
 from vdpa_lab.timeline import WINDOWS
 from vdpa_lab.units import format_duration
 
@@ -53,11 +53,16 @@ def fleet_text(found: Fleet) -> Iterator[str]:
     """The distribution before and after, and who misses the target and why."""
     before, after = found.versions
     yield f"{len(found.vms)} VMs, {WINDOWS[found.window].title}; target {format_duration(found.target_ns)}"
+    if not found.vms:
+        return
     for name, versions in (("before", before), ("after", after)):
         lengths = found.table[f"{name}_ns"]
         low, middle, high = (format_duration(float(lengths.quantile(share))) for share in (0, 0.5, 1))
         missed = int((~found.table[f"meets_{name}"]).sum())
-        yield f"{name} ({versions}): {low} – {high}, median {middle}; {missed} miss the target"
+        endless = int((~found.table[f"converges_{name}"]).sum())
+        never = f", {endless} of them because {ENDLESS}" if endless else ""
+        yield f"{name} ({versions}): {low} – {high}, median {middle}; {missed} miss the target{never}"
     for row in found.misses().to_dict("records"):
         whole, part = format_duration(row["after_ns"]), format_duration(row["why_ns"])
-        yield f"{row['name']}: {whole}, of which {part} {row['why']}"
+        why = f"{whole}, of which {part} {row['why']}" if row["converges_after"] else row["why"]
+        yield f"{row['name']}: {why}"
