@@ -1,7 +1,6 @@
 """Many prices of one plan in compiled loops: the same as one at a time, to the nanosecond; and what rests on it."""
 
 import random
-import sys
 from dataclasses import replace
 
 import naive_sweep as naive
@@ -314,12 +313,3 @@ def test_sobol_indices_share_the_variance_as_independent_draws_do():
     assert {top["key"], second["key"]} == {swing.key for swing in tornado(scenario)[1][:2]}
     assert sum(row["ST"] for row in rows) == pytest.approx(1, abs=0.5 if DISABLED else 0.1)
     assert all(abs(row["S1"] - row["ST"]) <= 0.05 + row["S1_conf"] + row["ST_conf"] for row in rows)
-
-
-def test_without_salib_its_indices_say_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "SALib", None)
-    monkeypatch.setitem(sys.modules, "SALib.analyze", None)
-    with pytest.raises(InputError, match="pip install 'vdpa-lab"):
-        global_sensitivity(find_scenario("talk"))
-    with pytest.raises(InputError, match="method 'fast'"):
-        global_sensitivity(find_scenario("talk"), method="fast")

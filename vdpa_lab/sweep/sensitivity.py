@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,10 +12,10 @@ from vdpa_lab.library import Calibration, read_calibration
 from vdpa_lab.migration import plan
 from vdpa_lab.migration.simulate import SCENARIO_TIME
 from vdpa_lab.model import Scenario, find_scenario
-from vdpa_lab.sweep.coalitions import checked_window, no_window
+from vdpa_lab.sweep.coalitions import checked_whole, checked_window, no_window
 from vdpa_lab.sweep.draws import BLOCK, drawn
+from vdpa_lab.sweep.factors import SCENARIO, Factors, uncertain
 from vdpa_lab.sweep.vectorised import ABSENT, PricedPlan
-from vdpa_lab.words import InputError
 
 DRAWS = 4096
 
@@ -39,7 +39,10 @@ class Distribution:
 
 
 class Swing(NamedTuple):
-    """One price at its low and at its high, all others at their values: the window in ns, and the price's grade."""
+    """One price at its low and at its high, all others at their values: the window in ns, and the price's grade.
+
+    Or one axis at its first and at its last value; its grade is "scenario".
+    """
 
     key: str
     low_ns: int
@@ -74,7 +77,7 @@ class Priced:
     @property
     def uncertain(self) -> list[int]:
         """Columns of the prices that have an interval."""
-        return [i for i, key in enumerate(self.plan.keys) if 0 < self.costs[key].low < self.costs[key].high]
+        return [i for i, key in enumerate(self.plan.keys) if uncertain(self.costs[key])]
 
 
 def monte_carlo(
@@ -91,8 +94,8 @@ def monte_carlo(
     The same seed draws the same prices for every plan, so two sets of toggles can be compared draw by draw. Raises
     InputError.
     """
-    if type(draws) is not int or draws < 1:
-        raise InputError(f"draws = {draws!r}; at least 1")
+    checked_whole("draws", draws, 1, "draws")
+    checked_whole("seed", seed, 0, "any size")
     priced = Priced(scenario, names, window, calibration)
     found = np.empty(draws, np.int64)
     for first in range(0, draws, BLOCK):
@@ -105,10 +108,14 @@ def tornado(
     scenario: Scenario | str,
     names: Iterable[str] | None = None,
     *,
+    axes: Mapping[str, Any] | None = None,
     window: str = "network_outage",
     calibration: Calibration | None = None,
 ) -> tuple[int, tuple[Swing, ...]]:
-    """The window at the values in ns, and each price's swing between its low and high, the widest first."""
+    """The window at the values in ns, and each price's swing between its low and high, the widest first.
+
+    axes: what else is turned alone, as in a sweep's specification, from its first value to its last. Raises InputError.
+    """
     priced = Priced(scenario, names, window, calibration)
     columns = priced.uncertain
     rows = np.repeat(priced.values[None], 1 + 2 * len(columns), axis=0)
@@ -120,4 +127,7 @@ def tornado(
         Swing(priced.plan.keys[column], low, high, priced.costs[priced.plan.keys[column]].basis)
         for column, low, high in zip(columns, ends[::2], ends[1::2], strict=True)
     ]
+    if axes:
+        factors = Factors(scenario, names, axes, window, calibration, prices=False)
+        swings += [Swing(axis.key, *factors.ends(axis), SCENARIO) for axis in factors.axes]
     return nominal, tuple(sorted(swings, key=lambda swing: (-swing.ns, swing.key)))
