@@ -17,8 +17,9 @@ from vdpa_lab.sweep import attribute, smallest_set
 from vdpa_lab.sweep import attribution as module
 from vdpa_lab.sweep.attribution import _exact, _sampled
 from vdpa_lab.sweep.coalitions import Game
+from vdpa_lab.sweep.design import with_values
 from vdpa_lab.sweep.texts import attribution_text
-from vdpa_lab.units import GIB, MS, SECOND, format_duration
+from vdpa_lab.units import GIB, MIB, MS, SECOND, format_duration
 from vdpa_lab.words import InputError
 
 EXAMPLES = settings(max_examples=25 if DISABLED else 80, deadline=None)
@@ -182,10 +183,20 @@ def test_sampling_comes_near_the_exact_shares_and_adds_up(monkeypatch):
     monkeypatch.setattr(module, "EXACT_UP_TO", 2)
     found = attribute(scenario, NEEDY, orders=400)
     assert not found.exact
-    assert found.pairs == ()
     assert sum(share.ns for share in found.shares) == found.saving_ns == exact.saving_ns
     for share, want in zip(found.shares, exact.shares, strict=True):
         assert abs(float(share.ns - want.ns)) <= 4 * share.error_ns
+    pairs = {(pair.first, pair.second): pair for pair in exact.pairs}
+    for pair in found.pairs:
+        want = pairs[pair.first, pair.second]
+        assert pair[4:7] == want[4:7]
+        assert want.kind != "needs", "two of which one needs the other are never tried both ways"
+        assert abs(float(pair.ns - want.ns)) <= 4 * pair.error_ns
+        assert (pair.kind == "independent") == (want.kind == "independent")
+        assert pair.error_ns == 0 or f" ± {format_duration(pair.error_ns)}" in pair.words()
+    assert {(pair.first, pair.second) for pair in found.pairs} == {
+        key for key, pair in pairs.items() if pair.kind != "needs"
+    }
     assert attribute(scenario, NEEDY, orders=400) == found
     with pytest.raises(InputError, match="orders = 1"):
         attribute(scenario, NEEDY, orders=1)
@@ -193,7 +204,7 @@ def test_sampling_comes_near_the_exact_shares_and_adds_up(monkeypatch):
 
 def test_sampled_orders_are_those_that_can_be(monkeypatch):
     game = Table(4, list(range(16, 0, -1)), [set(), {0}, {1}, set()])
-    assert sum(share.ns for share in _sampled(game, 50, 1)) == game.ns(0) - game.ns(15)
+    assert sum(share.ns for share in _sampled(game, 50, 1)[0]) == game.ns(0) - game.ns(15)
     monkeypatch.setattr(module, "TRIES", 20)
     with pytest.raises(InputError, match="none of 20 orders"):
         _sampled(Table(2, [4, 3, 2, 1], [{1}, {0}]), 2, 1)
@@ -202,6 +213,24 @@ def test_sampled_orders_are_those_that_can_be(monkeypatch):
 def test_a_circle_of_needs_has_no_order():
     with pytest.raises(InputError, match="in a circle"):
         _exact(Table(2, [4, 3, 2, 1], [{1}, {0}]))
+
+
+def test_a_pair_that_gains_only_together_is_seen_in_a_sample():
+    """Three toggles, of which the first two gain 6 together and nothing alone, and the third 1 whatever is on."""
+    game = Table(3, [10, 10, 10, 4, 9, 9, 9, 3], [set(), set(), set()])
+    pairs = {(pair.first, pair.second): pair for pair in _sampled(game, 30, 1)[1]}
+    assert (pairs["t0", "t1"].ns, pairs["t0", "t1"].kind, pairs["t0", "t1"].error_ns) == (6, "gain together", 0)
+    assert pairs["t0", "t1"].words() == "t0 and t1 together gain 6 ns what neither gains alone"
+    assert {pairs["t0", "t2"].kind, pairs["t1", "t2"].kind} == {"independent"}
+
+
+def test_an_attribution_says_when_precopy_does_not_end():
+    busy = {"workload.dirty.pattern": "random", "workload.dirty.rate": 10**6, "migration.max_bandwidth": 16 * MIB}
+    found = attribute(with_values(find_scenario(SIM), busy), ["suspend", "cvq-asid"])
+    assert not found.converges
+    assert not found.json()["converges"]
+    assert list(attribution_text(found))[1].startswith("precopy does not converge: ")
+    assert attribute(SIM, ["suspend", "cvq-asid"]).json()["converges"]
 
 
 def test_attribution_refuses_sets_that_cannot_be():

@@ -126,7 +126,7 @@ def test_a_frontier_has_a_line_a_bandwidth_and_open_points_at_the_end_of_the_sca
 def found(exact=True):
     gains = (("a", 7 * SECOND, 0.0), ("b", -SECOND, 0.0 if exact else 1e8), ("c", 0, 0.0))
     shares = tuple(Share(name, Fraction(twice, 2), error, 0, 0) for name, twice, error in gains)
-    return Attribution("talk", "vm_paused", (), 5 * SECOND, 2 * SECOND, shares, (), exact, 200, 9)
+    return Attribution("talk", "vm_paused", (), 5 * SECOND, 2 * SECOND, shares, (), exact, 200, 9, True)
 
 
 def test_a_waterfall_runs_from_stock_to_all_on():

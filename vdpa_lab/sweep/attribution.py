@@ -20,13 +20,12 @@ import numpy as np
 from vdpa_lab.library import Calibration
 from vdpa_lab.model import Scenario, find_scenario
 from vdpa_lab.sweep.coalitions import Game, bits, chosen_toggles
-from vdpa_lab.units import format_duration
+from vdpa_lab.sweep.pairs import Pair, pair_met, pair_of
 from vdpa_lab.words import InputError
 
 EXACT_UP_TO = 12  # toggles: 4096 sets at most
 ORDERS = 200  # sampled beyond
 TRIES = 100_000  # orders drawn to find one that is feasible
-NEEDS, TOGETHER, IN_EACH_OTHERS_WAY, INDEPENDENT = "needs", "gain together", "overlap", "independent"
 
 
 class Share(NamedTuple):
@@ -42,40 +41,12 @@ class Share(NamedTuple):
     last_ns: int | None
 
 
-class Pair(NamedTuple):
-    """Two toggles: gain of both minus the gains of each, averaged over the sets in which all can be tried; ns.
-
-    kind: "needs" (one cannot be without the other; ns is 0), "gain together", "overlap", or "independent" (0 over each
-    of those sets). alone, other and both: gains on stock, where that can be.
-    """
-
-    first: str
-    second: str
-    ns: Fraction
-    kind: str
-    alone_ns: int | None
-    other_ns: int | None
-    both_ns: int | None
-
-    def words(self) -> str:
-        """The pair in a sentence."""
-        if self.kind == NEEDS:
-            return f"{self.first} and {self.second}: one needs the other"
-        if self.kind == INDEPENDENT:
-            return f"{self.first} and {self.second}: independent"
-        size = format_duration(abs(float(self.ns)))
-        if self.kind == IN_EACH_OTHERS_WAY:
-            return f"{self.first} and {self.second} overlap: together {size} less than the sum of both"
-        neither = self.alone_ns == self.other_ns == 0 and self.both_ns
-        tail = "what neither gains alone" if neither else "more than the sum of both"
-        return f"{self.first} and {self.second} together gain {size} {tail}"
-
-
 @dataclass(frozen=True)
 class Attribution:
     """Shares of the saving from `stock_ns` to `all_ns` in a window; `exact` False: sampled, with errors.
 
-    orders: feasible orders counted. sets: different sets simulated. pairs: exact only.
+    orders: feasible orders counted. sets: different sets simulated. pairs: all, or of a sample those that stood side by
+    side in several orders. converges: precopy does with all on; else windows are those of a VM stopped all the same.
     """
 
     scenario: str
@@ -88,6 +59,7 @@ class Attribution:
     exact: bool
     orders: int
     sets: int
+    converges: bool
 
     @property
     def saving_ns(self) -> int:
@@ -98,6 +70,7 @@ class Attribution:
         return {
             "scenario": self.scenario, "window": self.window, "base": list(self.base), "exact": self.exact,
             "stock_ns": self.stock_ns, "all_ns": self.all_ns, "orders": self.orders, "sets": self.sets,
+            "converges": self.converges,
             "shares": [{**one._asdict(), "ns": float(one.ns), "exact_ns": str(one.ns)} for one in self.shares],
             "pairs": [{**pair._asdict(), "ns": float(pair.ns), "words": pair.words()} for pair in self.pairs],
         }  # fmt: skip
@@ -136,10 +109,10 @@ def attribute(
     else:
         if type(orders) is not int or orders < 2:
             raise InputError(f"orders = {orders!r}; at least 2")
-        shares, pairs, count = _sampled(game, orders, seed), (), orders
+        shares, pairs, count = *_sampled(game, orders, seed), orders
     return Attribution(
         scenario.name, window, base, game.ns(0), game.ns(game.full), shares, pairs,
-        len(game.toggles) <= EXACT_UP_TO, count, game.priced,
+        len(game.toggles) <= EXACT_UP_TO, count, game.priced, game.converges(game.full),
     )  # fmt: skip
 
 
@@ -167,7 +140,7 @@ def _exact(game: Game) -> tuple[tuple[Share, ...], tuple[Pair, ...], int]:
     shares = tuple(
         Share(name, Fraction(gains[i], total), 0.0, *_first_last(game, i)) for i, name in enumerate(game.toggles)
     )
-    pairs = tuple(_pair(game, up, down, passed, i, j) for i, j in combinations(range(count), 2))
+    pairs = tuple(pair_of(game, up, down, passed, i, j) for i, j in combinations(range(count), 2))
     return shares, pairs, total
 
 
@@ -191,39 +164,30 @@ def _orders(game: Game) -> tuple[dict[int, int], dict[int, int]]:
     return up, down
 
 
-def _pair(game: Game, up: dict[int, int], down: dict[int, int], passed: list[int], i: int, j: int) -> Pair:
-    one, other = 1 << i, 1 << j
-    both = one | other
-    found, weights, meet = 0, 0, False
-    for word in passed:
-        if word & both or not all(game.feasible(word | each) for each in (one, other, both)):
-            continue
-        weight = up[word] * down.get(word | both, 0)
-        if weight:
-            more = game.ns(word | one) + game.ns(word | other) - game.ns(word) - game.ns(word | both)
-            weights, found, meet = weights + weight, found + weight * more, meet or more != 0
-    ns = Fraction(found, weights) if weights else Fraction(0)
-    kind = NEEDS if not weights else INDEPENDENT if not meet else TOGETHER if ns > 0 else IN_EACH_OTHERS_WAY
-    gains = [game.ns(0) - game.ns(each) if game.feasible(each) else None for each in (one, other, both)]
-    return Pair(game.toggles[i], game.toggles[j], ns, kind, *gains)
+def _sampled(game: Game, orders: int, seed: int) -> tuple[tuple[Share, ...], tuple[Pair, ...]]:
+    """Uniform among feasible orders, by rejection; every order's gains add up to the saving, so do their averages.
 
-
-def _sampled(game: Game, orders: int, seed: int) -> tuple[Share, ...]:
-    """Uniform among feasible orders, by rejection; every order's gains add up to the saving, so do their averages."""
+    Two that stand side by side in an order are tried in the other order too, as `pair_of` does in every one.
+    """
     random = np.random.default_rng(seed)
     count = len(game.toggles)
     gains = np.zeros((orders, count), object)
+    met: dict[tuple[int, int], list[int]] = {}
     for number in range(orders):
-        word, before = 0, game.ns(0)
+        word, before, last = 0, game.ns(0), None
         for i in _feasible_order(game, random):
-            word |= 1 << i
+            if last is not None and game.feasible(turned := word & ~(1 << last) | 1 << i):
+                more = game.ns(word) + game.ns(turned) - game.ns(word & turned) - game.ns(word | turned)
+                met.setdefault((min(last, i), max(last, i)), []).append(more)
+            word, last = word | 1 << i, i
             after = game.ns(word)
             gains[number, i], before = before - after, after
     errors = gains.astype(np.float64).std(axis=0, ddof=1) / orders**0.5
-    return tuple(
+    shares = tuple(
         Share(name, Fraction(int(sum(gains[:, i])), orders), float(errors[i]), *_first_last(game, i))
         for i, name in enumerate(game.toggles)
     )
+    return shares, tuple(pair_met(game, i, j, met[i, j]) for i, j in sorted(met) if len(met[i, j]) > 1)
 
 
 def _feasible_order(game: Game, random: np.random.Generator) -> list[int]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vdpa_lab.sweep.attribution import INDEPENDENT, NEEDS, Attribution
+from vdpa_lab.sweep.attribution import Attribution
 from vdpa_lab.sweep.engine import Results
 from vdpa_lab.sweep.evaluate import REFUSED
 from vdpa_lab.sweep.fleet import ENDLESS, Fleet
+from vdpa_lab.sweep.pairs import INDEPENDENT, NEEDS
 from vdpa_lab.timeline import WINDOWS
 from vdpa_lab.units import format_duration
 
@@ -18,6 +19,8 @@ def attribution_text(found: Attribution) -> Iterator[str]:
     """The saving, each toggle's share of it, and the pairs that matter most."""
     without, with_all = format_duration(found.stock_ns), format_duration(found.all_ns)
     yield f"{found.scenario}, {WINDOWS[found.window].title}: {without} without, {with_all} with all"
+    if not found.converges:
+        yield f"{ENDLESS}: these are the windows of a VM that is stopped all the same"
     if found.base:
         yield f"on throughout: {', '.join(found.base)}"
     how = "exact" if found.exact else "sampled, ± one standard error"
