@@ -110,6 +110,15 @@ def test_bisection_finds_the_largest_and_sees_what_it_probed(steps, target, step
     assert found.at_limit == (len(meeting) == len(values))
 
 
+@EXAMPLES
+@given(st.integers(1, 10**6), st.integers(1, 1000))
+def test_bisection_to_a_share_comes_as_near_as_that(edge, fine):
+    probes = []
+    found = bisect_largest(lambda at: probes.append(at) or int(at > edge), 0, 0, 10**6, 1, fine)
+    assert found.value <= edge <= found.value + max(1, found.value // fine)
+    assert len(probes) == len(found.measured) <= len(bisect_largest(lambda at: int(at > edge), 0, 0, 10**6, 1).measured)
+
+
 def test_bisection_tells_what_is_not_monotone():
     found = bisect_largest(lambda at: -at, 0, 0, 8, 1)
     assert not found.monotone

@@ -6,13 +6,14 @@ import os
 import sys
 from collections.abc import Sequence
 
-from vdpa_lab.cli import many, traces, verbs
+from vdpa_lab.cli import many, questions, traces, verbs
 from vdpa_lab.cli.parser import parser
 
 VERBS = {
     "lab": verbs.lab, "list": verbs.list_, "simulate": verbs.simulate_, "plan": verbs.plan_,
     "figures": verbs.figures_, "calibrate": verbs.calibrate, "probe": verbs.probe, "bench": verbs.bench,
     "attribute": many.attribute, "sweep": many.sweep, "fleet": many.fleet,
+    "target": questions.target, "sensitivity": questions.sensitivity, "frontier": questions.frontier,
     "trace": traces.trace, "scenario": traces.scenario, "compare": traces.compare,
 }  # fmt: skip
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from vdpa_lab.cli.verbs import show, toggled
@@ -11,13 +14,39 @@ from vdpa_lab.paths import data_dir
 from vdpa_lab.units import SECOND, format_duration
 from vdpa_lab.words import InputError
 
+PAUSE = 0.1  # s between two words on how far it is
+
+
+@contextmanager
+def counted(what: str) -> Iterator[Callable[..., None]]:
+    """How far it is, on a terminal: called with the number done, and with that of all where it is known."""
+    begun, told = time.monotonic(), 0.0
+
+    def tell(done: int, total: int = 0) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if not sys.stderr.isatty() or (now - told < PAUSE and done != total):
+            return
+        told = now
+        left = f" of {total} {what}, {format_duration((now - begun) / done * (total - done) * SECOND)} left"
+        print(f"\r{done}{left if total else f' {what}'}    ", end="", file=sys.stderr, flush=True)
+
+    try:
+        yield tell
+    finally:
+        if told:
+            print(file=sys.stderr)
+
 
 def attribute(args: argparse.Namespace) -> None:
     """Shares of a saving."""
     from vdpa_lab import sweep
 
     scenario, names = toggled(args)
-    found = sweep.attribute(scenario, args.among, on=names, window=args.window)
+    with counted("sets simulated") as tell:
+        found = sweep.attribute(
+            scenario, args.among, on=names, window=args.window, orders=args.orders, seed=args.seed, progress=tell
+        )
     show(found.json() if args.json else None, () if args.json else sweep.attribution_text(found), args.json)
 
 
@@ -61,5 +90,10 @@ def fleet(args: argparse.Namespace) -> None:
         return package.Versions(qemu.strip(), linux.strip())
 
     before, after = versions(args.before, "before"), versions(args.after, "after")
-    found = package.fleet(args.vms, before, after, parse_duration(args.target))
+    with counted("VMs") as tell:
+        found = package.fleet(args.vms, before, after, parse_duration(args.target), window=args.window, progress=tell)
+    if args.out:
+        from vdpa_lab.plot import distribution_figure, save_figure
+
+        save_figure(distribution_figure(found.table, found.target_ns, window=found.window), args.out)
     show(found.json() if args.json else None, () if args.json else package.fleet_text(found), args.json)

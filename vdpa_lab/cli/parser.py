@@ -30,6 +30,12 @@ def parser() -> argparse.ArgumentParser:
         one.add_argument("--off", type=_names, default=(), metavar="NAME,…", help="without these")
         one.add_argument("--only", type=_names, default=None, metavar="NAME,…", help="just these; '' is stock")
 
+    def window(one: argparse.ArgumentParser) -> None:
+        one.add_argument("--window", default="network_outage", metavar="WINDOW")
+
+    def seed(one: argparse.ArgumentParser) -> None:
+        one.add_argument("--seed", type=int, default=1, metavar="N")
+
     def knobs(one: argparse.ArgumentParser) -> None:
         one.add_argument("--knob", action="append", default=[], metavar="NAME.KNOB=N", help="turn a knob of one")
 
@@ -50,7 +56,31 @@ def parser() -> argparse.ArgumentParser:
     attributed = verb("attribute", "which optimisation is worth how much, whatever the order")
     toggles(attributed)
     attributed.add_argument("--among", type=_names, default=None, metavar="NAME,…", help="share among these only")
-    attributed.add_argument("--window", default="network_outage", metavar="WINDOW")
+    window(attributed)
+    attributed.add_argument("--orders", type=int, default=200, metavar="N", help="sampled where there are many toggles")
+    seed(attributed)
+    meeting = verb("target", "what meets a downtime target: the fewest optimisations, and the largest guest")
+    toggles(meeting)
+    meeting.add_argument("time", metavar="TIME", help="the target, as 500ms")
+    meeting.add_argument("--among", type=_names, default=None, metavar="NAME,…", help="choose among these only")
+    meeting.add_argument("--base", type=_names, default=(), metavar="NAME,…", help="on in any case, not counted")
+    meeting.add_argument("--step", default="1GiB", metavar="SIZE", help="of the guest's memory")
+    window(meeting)
+    moved = verb("sensitivity", "what a window depends on: prices, and the axes of a specification")
+    toggles(moved)
+    moved.add_argument("--method", default="tornado", choices=("tornado", "monte-carlo", "morris", "sobol"))
+    moved.add_argument("--axes", type=Path, metavar="SPEC", help="a TOML file with [axes], as a sweep has")
+    moved.add_argument("--no-prices", action="store_true", help="morris, sobol: vary the axes alone")
+    moved.add_argument("--samples", type=int, default=512, metavar="N", help="draws, or SALib's N")
+    seed(moved)
+    window(moved)
+    ending = verb("frontier", "the fastest writer with which precopy converges")
+    toggles(ending)
+    ending.add_argument("--bandwidths", type=_names, default=("32MiB/s", "128MiB/s", "1GiB/s", "10GiB/s"),
+                        metavar="RATE,…")  # fmt: skip
+    ending.add_argument("--downtime-limits", type=_names, default=("30ms", "100ms", "300ms", "1s", "3s"),
+                        metavar="TIME,…")  # fmt: skip
+    ending.add_argument("--out", type=Path, metavar="FILE", help="as a picture: svg, png or pdf")
     swept = verb("sweep", "many runs, from a specification")
     swept.add_argument("spec", metavar="SPEC", help="TOML file, or a name in data/sweeps")
     swept.add_argument("--out", type=Path, metavar="DIR", help="append results there as they come")
@@ -62,6 +92,8 @@ def parser() -> argparse.ArgumentParser:
     for when in ("before", "after"):
         manned.add_argument(f"--{when}", required=True, metavar="QEMU,LINUX", help="versions, as 10.0,6.8")
     manned.add_argument("--target", default="300ms", metavar="TIME")
+    manned.add_argument("--out", type=Path, metavar="FILE", help="both distributions as a picture: svg, png or pdf")
+    window(manned)
     verbs.add_parser("lab", help="JupyterLab on the start notebook").add_argument("options", nargs=argparse.REMAINDER)
     listed = verb("list", "what there is")
     listed.add_argument("what", nargs="?", default="optimizations",

@@ -19,6 +19,7 @@ from vdpa_lab.units import GIB, MIB, PAGE_SIZE, TIB
 from vdpa_lab.words import InputError
 
 FASTEST = 10**9  # pages per second: the most that a scenario may say
+FINE = 1000  # a frontier is found to a thousandth: next to it precopy takes thousands of syncs to make up its mind
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,13 @@ class Largest:
     at_limit: bool
 
 
-def bisect_largest(measure: Callable[[int], int | None], target: int, low: int, high: int, step: int) -> Largest:
-    """The largest low + k * step <= high whose measure is at most the target, taking the measure to grow."""
+def bisect_largest(
+    measure: Callable[[int], int | None], target: int, low: int, high: int, step: int, fine: int = 0
+) -> Largest:
+    """The largest low + k * step <= high whose measure is at most the target, taking the measure to grow.
+
+    fine: it is enough to be within k / fine steps of it; 0: exact.
+    """
     measured: dict[int, int | None] = {}
 
     def meets(k: int) -> bool:
@@ -52,7 +58,7 @@ def bisect_largest(measure: Callable[[int], int | None], target: int, low: int, 
     elif meets(bad):
         value = good = bad
     else:
-        while bad - good > 1:
+        while bad - good > (max(1, good // fine) if fine else 1):
             middle = (good + bad) // 2
             good, bad = (middle, bad) if meets(middle) else (good, middle)
         value = good
@@ -107,8 +113,8 @@ def convergence_frontier(
 ) -> list[dict[str, Any]]:
     """Per bandwidth (bytes/s, None: unlimited) and downtime limit (ns) the fastest writer with which precopy converges.
 
-    dirty_rate: pages per second; None when precopy converges with no writer at all. monotone: no probe between
-    contradicts it. pattern and working set are the scenario's, or sequential over all of memory.
+    dirty_rate: pages per second, to a thousandth; None when precopy converges with no writer at all. monotone: no probe
+    between contradicts it. pattern and working set are the scenario's, or sequential over all of memory.
     """
     scenario = find_scenario(scenario)
     dirty = scenario.workload.dirty or Dirty("sequential", 0, scenario.guest.memory)
@@ -123,7 +129,7 @@ def convergence_frontier(
                 workload = replace(tuned.workload, dirty=replace(dirty, rate=rate))
                 return int(not precopy(replace(tuned, workload=workload)).converged)
 
-            found = bisect_largest(fails, 0, 0, FASTEST, 1)
+            found = bisect_largest(fails, 0, 0, FASTEST, 1, FINE)
             rows.append(
                 {
                     "max_bandwidth": bandwidth, "downtime_limit_ns": limit, "dirty_rate": found.value,
