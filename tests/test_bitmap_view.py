@@ -113,7 +113,7 @@ def test_a_look_counts_what_the_bitmaps_hold():
             if self.now in found.times_ns[:-1]:
                 self.note()
 
-    play(scenario, Naive(layout(scenario), scenario.workload.dirty, *page_costs(scenario)))
+    play(scenario.migration, Naive(layout(scenario), scenario.workload.dirty, *page_costs(scenario)))
     cell = int(found.pages[0])
     assert set(found.times_ns[1:-1]) <= set(looks)
     for row, time in list(enumerate(found.times_ns))[1:-1]:

@@ -13,7 +13,8 @@ import numpy as np
 
 from vdpa_lab.course.exercise import Exercise, Message, Question, Slip, judge_function, judge_number, judge_table
 from vdpa_lab.machine.dirty import DirtyBitmap
-from vdpa_lab.migration.precopy import STALLED, Precopy, precopy
+from vdpa_lab.migration.precopy import STALLED, precopy
+from vdpa_lab.migration.precopy_record import Precopy
 from vdpa_lab.model import Dirty, Scenario, find_scenario
 from vdpa_lab.units import GIB, MIB, MS, PAGE_SIZE
 

@@ -7,14 +7,14 @@ migration/ram.c (ram_save_iterate, migration_trigger_throttle), migration/qemu-f
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
 
 from vdpa_lab.migration.precopy_aggregate import AggregateRam
 from vdpa_lab.migration.precopy_amounts import Amounts
 from vdpa_lab.migration.precopy_exact import ExactRam, Sent
 from vdpa_lab.migration.precopy_intervals import IntervalRam
-from vdpa_lab.migration.precopy_layout import layout, page_costs
-from vdpa_lab.model import UNSET, Scenario
+from vdpa_lab.migration.precopy_layout import Costs, Layout, layout, page_costs
+from vdpa_lab.migration.precopy_record import Iteration, Point, Precopy
+from vdpa_lab.model import UNSET, Dirty, Migration, Scenario
 from vdpa_lab.units import MS, PAGE_SIZE, SECOND
 
 SECTION = 18  # header and footer of a section, and its end-of-section word
@@ -29,60 +29,11 @@ THROTTLE_SYNC = 5 * SECOND  # cpu-throttle.c CPU_THROTTLE_DIRTY_SYNC_TIMESLICE
 PERIOD = SECOND  # ram.c: rates are looked at when a second has gone by
 
 
-class Iteration(NamedTuple):
-    """One pass: its start in ns, bytes of dirty pages then, bytes sent, pages newly dirty at the sync that ends it.
-
-    The last pass is sent with the VM stopped, and finds none.
-    """
-
-    start_ns: int
-    remaining_bytes: int
-    sent_bytes: int
-    dirty_pages: int
-
-
-class Point(NamedTuple):
-    """An instant: ns, bytes of dirty pages that QEMU knows of, bytes sent so far, the threshold of its decision."""
-
-    ns: int
-    remaining_bytes: int
-    sent_bytes: int
-    threshold_bytes: int
-
-
-class Precopy(NamedTuple):
-    """total_ns: until the VM stops. syncs: bitmap syncs after the first, the one with the VM stopped among them.
-
-    left_pages: sent with the VM stopped, of which left_zero_pages are zeros; transferred_bytes has them. converged
-    False: the downtime limit was never met, and the rest is sent with the VM stopped all the same. throttle: share of
-    time that auto-converge took from the vCPUs in the end. clear_calls: of KVM_CLEAR_DIRTY_LOG, ring_exits:
-    KVM_EXIT_DIRTY_RING_FULL (both exact only).
-    cancelled: it ended with migrate-cancel; left_pages were never sent then.
-    """
-
-    total_ns: int
-    iterations: tuple[Iteration, ...]
-    transferred_bytes: int
-    converged: bool
-    left_pages: int
-    left_zero_pages: int
-    syncs: int
-    points: tuple[Point, ...]
-    throttle: float = 0.0
-    clear_calls: int = 0
-    cancelled: bool = False
-    ring_exits: int = 0
-
-    @property
-    def left_bytes(self) -> int:
-        return self.iterations[-1].sent_bytes
-
-
 class _Clock:
     """The migration thread: its windows, its decision, and what it has noted down."""
 
-    def __init__(self, scenario: Scenario, ram: Amounts | ExactRam) -> None:
-        self.migration, self.ram = scenario.migration, ram
+    def __init__(self, migration: Migration, ram: Amounts | ExactRam) -> None:
+        self.migration, self.ram = migration, ram
         self.now = self.window = self.in_window = self.sent = self.threshold = 0
         self.throttle, self.high = 0.0, 0
         self.last_sync = self.period_start = self.period_sent = self.period_dirty = 0
@@ -200,12 +151,18 @@ def precopy(scenario: Scenario, exact: bool = False) -> Precopy:
     dirty = scenario.workload.dirty
     scattered = dirty is not None and dirty.rate and dirty.pattern != "sequential"
     kind = ExactRam if exact else AggregateRam if scattered else IntervalRam
-    return play(scenario, kind(layout(scenario), dirty, *page_costs(scenario)))
+    return _played(scenario.migration, kind, layout(scenario), dirty, page_costs(scenario))
 
 
-def play(scenario: Scenario, ram: Amounts | ExactRam) -> Precopy:
+@lru_cache(maxsize=256)
+def _played(migration: Migration, kind: type, memory: Layout, dirty: Dirty | None, costs: Costs) -> Precopy:
+    """One for all scenarios that are alike in these, whatever their devices and versions."""
+    return play(migration, kind(memory, dirty, *costs))
+
+
+def play(migration: Migration, ram: Amounts | ExactRam) -> Precopy:
     """The migration thread over RAM that is new, from the first sync until the last page is sent."""
-    clock = _Clock(scenario, ram)
+    clock = _Clock(migration, ram)
     ram.sync()
     clock.note()
     iterations: list[Iteration] = []

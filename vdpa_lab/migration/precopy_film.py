@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vdpa_lab.migration.precopy import Precopy, play
+from vdpa_lab.migration.precopy import play
 from vdpa_lab.migration.precopy_exact import ExactRam, Sent
 from vdpa_lab.migration.precopy_layout import layout, page_costs
+from vdpa_lab.migration.precopy_record import Precopy
 from vdpa_lab.model import Scenario
 from vdpa_lab.units import MS
 
@@ -71,7 +72,7 @@ class _Filmed(ExactRam):
 def film(scenario: Scenario, columns: int = COLUMNS, rows: int = ROWS) -> Film:
     """Precopy of this scenario page by page, filmed in at most `columns` cells and `rows` + 1 instants."""
     ram = _Filmed(scenario, columns, rows)
-    found = play(scenario, ram)
+    found = play(scenario.migration, ram)
     times, to_send, unseen = zip(*ram.looks, strict=True)
     pages = np.full(to_send[0].size, WORD * ram.words, np.uint32)
     pages[-1] -= int(pages.sum()) - ram.layout.pages

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from vdpa_lab.library import RecordedPrecopy
 from vdpa_lab.migration import Run
-from vdpa_lab.migration.precopy import Precopy, precopy
+from vdpa_lab.migration.precopy import precopy
+from vdpa_lab.migration.precopy_record import Precopy
 from vdpa_lab.plot.beside import COLORS, HATCHES
 from vdpa_lab.plot.style import EDGE, FONT_SIZE, OKABE_ITO, PAPER_INK
 from vdpa_lab.timeline.spans import LANES

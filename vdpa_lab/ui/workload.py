@@ -7,7 +7,8 @@ from html import escape
 
 import ipywidgets as widgets
 
-from vdpa_lab.migration.precopy import Precopy, precopy
+from vdpa_lab.migration.precopy import precopy
+from vdpa_lab.migration.precopy_record import Precopy
 from vdpa_lab.plot import svg_of, whole_figure
 from vdpa_lab.ui import traffic_texts
 from vdpa_lab.ui.controls import field_controls, show_fields
