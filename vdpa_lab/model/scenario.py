@@ -14,7 +14,7 @@ from vdpa_lab.model.workload import Workload
 from vdpa_lab.units import bytes_text, format_bytes
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
-_NAME = word(NAME_PATTERN, "a name of at most 100 letters, digits, '.', '_' and '-', the first a letter or digit")
+NAME = word(NAME_PATTERN, "a name of at most 100 letters, digits, '.', '_' and '-', the first a letter or digit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Scenario(Record):
     optimizations: names of those that are on; None = what the named versions ship. Raises ScenarioError.
     """
 
-    name: str = key(_NAME)
+    name: str = key(NAME)
     guest: Guest = key(record(Guest))
     device: VdpaDevice = key(record(VdpaDevice), VdpaDevice())
     source: Host = key(record(Host), Host())
@@ -34,8 +34,8 @@ class Scenario(Record):
     migration: Migration = key(record(Migration), Migration())
     workload: Workload = key(record(Workload), Workload(), quiet=True)
     description: str = key(prose(10_000), "", quiet=True)
-    testbed: str = key(_NAME, "liu2023")
-    optimizations: tuple[str, ...] | None = key(optional(words(_NAME, 200)), None, quiet=True)
+    testbed: str = key(NAME, "liu2023")
+    optimizations: tuple[str, ...] | None = key(optional(words(NAME, 200)), None, quiet=True)
 
     @property
     def notes(self) -> tuple[str, ...]:

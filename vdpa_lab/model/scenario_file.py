@@ -70,8 +70,7 @@ def _read_record(cls: type[Record], raw: Any, path: str, where: str) -> Any:
             kind = each.metadata["kind"]
             raise ScenarioError(_dotted(path, name), "", f"is missing; must be {kind.allowed}", where)
     values = {
-        name: _read_value(known[name].metadata["kind"], value, _dotted(path, name), where)
-        for name, value in raw.items()
+        name: read_value(known[name].metadata["kind"], value, _dotted(path, name), where) for name, value in raw.items()
     }
     try:
         return cls(**values)
@@ -79,7 +78,8 @@ def _read_record(cls: type[Record], raw: Any, path: str, where: str) -> Any:
         raise error.at(path, where) from None
 
 
-def _read_value(kind: Kind, raw: Any, path: str, where: str) -> Any:
+def read_value(kind: Kind, raw: Any, path: str, where: str) -> Any:
+    """The value of this kind that a file spells at the dotted `path`. Raises ScenarioError, which names `where`."""
     if kind.record is not None and not kind.many:
         return _read_record(kind.record, raw, path, where)
     try:
@@ -144,11 +144,12 @@ def _text(kind: Kind, value: Any) -> str:
     if kind.record is None:
         return kind.write(value)
     if kind.many:
-        return f"[{', '.join(map(_inline, value))}]"
-    return _inline(value)
+        return f"[{', '.join(map(inline_text, value))}]"
+    return inline_text(value)
 
 
-def _inline(record: Record) -> str:
+def inline_text(record: Record) -> str:
+    """The record as TOML on one line: an inline table, or a row."""
     written = [(name, _text(kind, value)) for name, kind, value in _written(record)]
     if record.ROW:
         return f"[{', '.join(text for _, text in written)}]"

@@ -11,9 +11,11 @@ from vdpa_lab.library import read_calibration
 from vdpa_lab.migration import catalogue
 from vdpa_lab.migration.optimization import knobs_of, known
 from vdpa_lab.model import Scenario
+from vdpa_lab.model.errors import ScenarioError, shown
 from vdpa_lab.model.kinds import Kind, choice, flag, words
 from vdpa_lab.model.record import Record
-from vdpa_lab.units import UnitError
+from vdpa_lab.model.scenario_file import inline_text, read_value
+from vdpa_lab.units import UnitError, bytes_text
 from vdpa_lab.words import InputError, nearest
 
 SET = "optimizations"  # an axis of whole sets; SET.NAME turns one on and off
@@ -85,22 +87,27 @@ class Axis:
 
 
 def shown_value(value: Any) -> Any:
-    """A value as it stands in the table: unlimited rates are inf, sets of optimisations are joined by +."""
+    """A value as it stands in the table: unlimited rates are inf, lists are texts joined by +."""
     if value is None:
         return inf
-    return "+".join(value) if isinstance(value, tuple) else value
+    return "+".join(parts_text(value)) if isinstance(value, tuple) else value
+
+
+def parts_text(value: tuple[str | int | Record, ...]) -> list[str]:
+    """Each part of a list as a scenario file spells it: names, sizes in bytes, tables."""
+    spelled = {str: str, int: bytes_text}
+    return [spelled.get(type(part), inline_text)(part) for part in value]
 
 
 def scenario_kinds(cls: type[Record] = Scenario, path: str = "") -> Iterator[tuple[str, Kind]]:
-    """Dotted key and kind of every single value of a scenario."""
+    """Dotted key and kind of every value of a scenario; a list of tables is one value."""
     for each in fields(cls):
         kind = each.metadata["kind"]
         key = f"{path}{each.name}"
-        if kind.record is None:
-            if key not in LEFT_OUT:
-                yield key, kind
-        elif not kind.many:
+        if kind.record and not kind.many:
             yield from scenario_kinds(kind.record, f"{key}.")
+        elif key not in LEFT_OUT:
+            yield key, kind
 
 
 def _numbers(low: float, high: float, unit: str, whole: bool = False) -> Kind:
@@ -149,11 +156,15 @@ def read_axis(key: str, raw: Any, kinds: dict[str, Kind], where: str) -> Axis:
 
 def _value(raw: Any, kind: Kind, at: str) -> Any:
     try:
+        if kind.many:
+            return read_value(kind, raw, "value", at)
         value = kind.read(list(raw) if isinstance(raw, tuple) else raw)
+    except ScenarioError as error:
+        raise InputError(str(error)) from None
     except UnitError as error:
         raise InputError(f"{at}: {error}") from None
     if not kind.accepts(value):
-        raise InputError(f"{at}: {raw!r} is not allowed; must be {kind.allowed}")
+        raise InputError(f"{at}: {shown(raw)} is not allowed; must be {kind.allowed}")
     return value
 
 
@@ -169,7 +180,7 @@ def _range(raw: dict, kind: Kind, at: str) -> Range:
     low, high = (_value(raw[name], kind, at) for name in ("low", "high"))
     if any(type(each) not in (int, float) for each in (low, high)):
         raise InputError(f"{at}: a range is of numbers; give a list of values")
-    if type(low) is not type(high):
+    if fractions := kind.accepts(float(low)):
         low, high = float(low), float(high)
     count, scale = raw.get("count", 0), raw.get("scale", LINEAR)
     if type(count) is not int or not 0 <= count <= MOST_VALUES:
@@ -178,7 +189,20 @@ def _range(raw: dict, kind: Kind, at: str) -> Range:
         raise InputError(f"{at}: scale = {scale!r}; {LINEAR!r}, or {LOG!r} where low is above 0")
     if not low < high or (scale == LOG and not isfinite(log(high / low))):
         raise InputError(f"{at}: low has to be below high")
-    step = kind.read(raw["step"]) if "step" in raw else 1
-    if type(low) is int and (type(step) is not int or step < 1 or not kind.accepts(low + min(step, high - low))):
+    if fractions and "step" in raw:
+        raise InputError(f"{at}: step is for whole numbers; leave it out, or give a list of values")
+    step = _step(raw["step"], kind, at) if "step" in raw else 1
+    if not fractions and (type(step) is not int or step < 1 or not kind.accepts(low + min(step, high - low))):
         raise InputError(f"{at}: in steps of {step!r} from low not every value is {kind.allowed}; give another step")
-    return Range(low, high, count, scale, step)
+    found = Axis("", Range(low, high, count, scale, step))
+    different = len({found.of_grid(number) for number in range(count)})
+    if different < count:
+        raise InputError(f"{at}: count = {count}, but {different} of these values are different; ask for fewer")
+    return found.values
+
+
+def _step(raw: Any, kind: Kind, at: str) -> Any:
+    try:
+        return kind.read(raw)
+    except UnitError as error:
+        raise InputError(f"{at}: step: {error}") from None

@@ -111,7 +111,7 @@ def with_values(scenario: Scenario, chosen: dict[str, Any]) -> Scenario:
     chosen = {**_lacking(scenario, chosen, "workload.traffic", Traffic()), **chosen}
     follows = scenario.destination == scenario.source and not any(key.startswith("destination.") for key in chosen)
     if LAYOUT & chosen.keys():
-        chosen = {**chosen, "guest.sections": None}
+        chosen = {"guest.sections": None, **chosen}
     tree: dict[str, Any] = {"destination": None} if follows else {}
     for key, value in chosen.items():
         *path, name = key.split(".")

@@ -12,17 +12,21 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from vdpa_lab.library import read_calibration
 from vdpa_lab.migration import default_toggles
 from vdpa_lab.migration.optimization import known
 from vdpa_lab.model import Scenario, find_scenario, write_scenario
-from vdpa_lab.sweep.axes import KNOB, SET, Axis, Range, all_kinds, read_axis
+from vdpa_lab.model.errors import shown
+from vdpa_lab.model.scenario import NAME
+from vdpa_lab.sweep.axes import KNOB, SET, Axis, Range, all_kinds, parts_text, read_axis
 from vdpa_lab.timeline import WINDOWS
 from vdpa_lab.words import InputError, nearest
 
 METHODS = ("grid", "random", "latin-hypercube", "sobol")
 KEYS = ("name", "scenario", "method", "samples", "seed", "draws", "optimizations", "windows", "axes")
 MOST_RUNS = 10**9  # a byte of each is kept
+MOST_NUMBERS = 10**7  # of a design that is held whole, 8 bytes each, in every process
+WHOLE = ("latin-hypercube", "sobol")
+DEEPEST = 8  # parts of an axis' key
 MAX_BYTES = 1 << 20
 
 
@@ -67,7 +71,7 @@ class Spec:
         def plain(axis: Axis) -> Any:
             if isinstance(axis.values, Range):
                 return {each.name: getattr(axis.values, each.name) for each in fields(Range)}
-            return [list(value) if isinstance(value, tuple) else value for value in axis.values]
+            return [parts_text(value) if isinstance(value, tuple) else value for value in axis.values]
 
         return {
             **{name: getattr(self, name) for name in ("name", "method", "samples", "seed", "draws")},
@@ -88,16 +92,21 @@ def read_spec(source: Spec | Mapping[str, Any] | str | os.PathLike[str]) -> Spec
     if isinstance(source, Spec):
         return source
     if isinstance(source, Mapping):
-        return _checked(dict(source), str(source.get("name", "sweep")), Path())
+        raw = {"name": "sweep", **source}
+        return _checked(raw, raw["name"] if NAME.accepts(raw["name"]) else "sweep", Path())
+    if not isinstance(source, (str, os.PathLike)):
+        raise InputError(f"a specification is the name of a file, a mapping, or a Spec, not {shown(source)}")
     where = os.fspath(source)
     try:
-        if os.path.getsize(where) > MAX_BYTES:
-            raise InputError(f"{where}: larger than {MAX_BYTES} bytes; not a specification")
         with open(where, "rb") as file:
-            raw = tomllib.load(file)
+            data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise InputError(f"{where}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    if len(data) > MAX_BYTES:
+        raise InputError(f"{where}: larger than {MAX_BYTES} bytes; not a specification")
+    try:
+        raw = tomllib.loads(data.decode())
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: is not TOML: {error}") from None
     raw.setdefault("name", Path(where).stem)
     return _checked(raw, where, Path(where).parent)
@@ -106,31 +115,45 @@ def read_spec(source: Spec | Mapping[str, Any] | str | os.PathLike[str]) -> Spec
 def _checked(raw: dict[str, Any], where: str, folder: Path) -> Spec:
     for key in raw:
         if key not in KEYS:
-            raise InputError(f"{where}: no key {key!r}; {nearest(key, KEYS)}")
+            raise InputError(f"{where}: no key {key!r}; {nearest(str(key), KEYS)}")
+    if not NAME.accepts(raw["name"]):
+        raise InputError(f"{where}: name = {shown(raw['name'])} (without it, the file's); must be {NAME.allowed}")
     numbers = {key: raw.get(key, default) for key, default in (("samples", 0), ("seed", 1), ("draws", 0))}
     for key, value in numbers.items():
         if type(value) is not int or not 0 <= value < 1 << 63:
             raise InputError(f"{where}: {key} = {value!r}; a whole number, not negative")
     method = raw.get("method", "grid")
     if method not in METHODS:
-        raise InputError(f"{where}: method = {method!r}; one of {', '.join(METHODS)}")
-    windows = tuple(raw.get("windows", WINDOWS))
+        raise InputError(f"{where}: method = {shown(method)}; one of {', '.join(METHODS)}")
+    windows = _names(raw.get("windows", tuple(WINDOWS)), "windows", where)
+    if not windows:
+        raise InputError(f"{where}: windows is empty; name one at least, or leave it out for all")
     for name in windows:
         if name not in WINDOWS:
-            raise InputError(f"{where}: no window {name!r}; {nearest(str(name), WINDOWS)}")
+            raise InputError(f"{where}: no window {shown(name)}; {nearest(name, WINDOWS)}")
     scenario = _scenario(raw.get("scenario"), where, folder)
     on = raw.get("optimizations")
+    base = None if on is None else _names(on, "optimizations", where)
     flat = _flat(raw.get("axes", {}), where)
-    testbeds = flat.get("testbed", [])
-    names = [scenario.testbed, *(each for each in testbeds if isinstance(each, str))]
-    for name in names:
-        read_calibration(name)
-    kinds = all_kinds(tuple(dict.fromkeys(names)))
+    testbeds = flat.get("testbed")
+    listed = testbeds if isinstance(testbeds, (list, tuple)) else ()
+    names = [scenario.testbed, *(each for each in listed if isinstance(each, str))]
+    try:
+        kinds = all_kinds(tuple(dict.fromkeys(names)))
+        base = None if base is None else known(base)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
     axes = tuple(read_axis(key, each, kinds, where) for key, each in flat.items())
-    base = None if on is None else known(on)
-    spec = Spec(str(raw.get("name", "sweep")), scenario, axes, method, **numbers, optimizations=base, windows=windows)
+    spec = Spec(raw["name"], scenario, axes, method, **numbers, optimizations=base, windows=windows)
     _together(spec, where)
     return spec
+
+
+def _names(raw: Any, key: str, where: str) -> tuple[str, ...]:
+    listed = isinstance(raw, (list, tuple)) and all(isinstance(each, str) for each in raw)
+    if not listed or len(set(raw)) < len(raw):
+        raise InputError(f"{where}: {key} = {shown(raw)}; a list of names, each once")
+    return tuple(raw)
 
 
 def _scenario(raw: Any, where: str, folder: Path) -> Scenario:
@@ -146,6 +169,8 @@ def _flat(table: Any, where: str, path: str = "") -> dict[str, Any]:
     """Nested tables of axes as dotted keys; a table with low or high is a range."""
     if not isinstance(table, Mapping):
         raise InputError(f"{where}: axes has to be a table")
+    if path.count(".") > DEEPEST:
+        raise InputError(f"{where}: axis {shown(path)}: no such key; none has so many parts")
     found: dict[str, Any] = {}
     for name, value in table.items():
         key = f"{path}{name}"
@@ -167,6 +192,9 @@ def _together(spec: Spec, where: str) -> None:
             raise InputError(f"{where}: samples is for the other methods: {', '.join(METHODS[1:])}")
     elif not spec.samples or not spec.axes:
         raise InputError(f"{where}: {spec.method} needs samples, and something that varies")
+    elif spec.method in WHOLE and spec.samples * len(spec.axes) > MOST_NUMBERS:
+        most = MOST_NUMBERS // len(spec.axes)
+        raise InputError(f"{where}: samples = {spec.samples}; {spec.method} takes at most {most} of these axes")
     if spec.runs > MOST_RUNS:
         raise InputError(f"{where}: {spec.runs} runs; at most {MOST_RUNS}")
     if SET in keys and any(key.startswith(f"{SET}.") for key in keys):
