@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from vdpa_lab.sweep import read_spec, sweep
+from vdpa_lab.sweep import engine, estimate, read_spec, sweep
 from vdpa_lab.sweep.design import setting, values
 from vdpa_lab.sweep.spec import MOST_NUMBERS
 from vdpa_lab.units import MIB, SECOND
@@ -138,3 +138,50 @@ def test_sections_that_are_given_stay_where_memory_varies():
     spec = read_spec({**BASE, "axes": axes})
     guest = setting(spec, values(spec, 0)).scenario.guest
     assert [(each.gpa, each.size) for each in guest.sections] == [(0, 128 * MIB)]
+
+
+# --- what it is said to cost ------------------------------------------------------------------------------------
+
+GRID = {
+    "guest.memory": [f"{4 << i}GiB" for i in range(8)], "device.count": [1, 2, 4, 8],
+    "device.queue_pairs": [1, 2, 4, 8], "device.vlans": [0, 1, 2, 4, 8, 16],
+}  # fmt: skip
+
+
+@pytest.fixture
+def priced(monkeypatch):
+    """Runs that cost what their settings say instead of time; gives the points that were run, in their order."""
+    seen = []
+
+    def cost(spec, numbers):
+        points = [values(spec, number // max(1, spec.draws)) for number in numbers]
+        seen.extend(points)
+        different = {tuple(point.items()) for point in points}
+        return sum(0.001 * point["device.count"] * point["device.queue_pairs"] for point in map(dict, different))
+
+    monkeypatch.setattr(engine, "_seconds", cost)
+    monkeypatch.setattr(engine, "evaluate", lambda spec, numbers: [])
+    return seen
+
+
+@pytest.mark.parametrize("turned", [1, -1])
+def test_the_estimate_of_a_grid_does_not_depend_on_which_end_it_begins_at(priced, turned):
+    spec = read_spec({**BASE, "scenario": "talk", "axes": {key: each[::turned] for key, each in GRID.items()}})
+    whole = engine._seconds(spec, range(spec.runs))
+    priced.clear()
+    assert whole / 2 < estimate(spec).seconds < whole * 2
+    for axis in spec.axes:
+        assert len({point[axis.key] for point in priced}) >= min(4, axis.count), axis.key
+
+
+@pytest.mark.parametrize("draws", [0, 1, 2, 7])
+def test_draws_of_a_plan_do_not_count_it_again(priced, draws):
+    axes = {"device.count": [2], "device.queue_pairs": [4]}
+    spec = read_spec({**BASE, "scenario": "talk", "draws": draws, "axes": axes})
+    assert estimate(spec).seconds == pytest.approx(0.008)
+
+
+def test_probing_ends_where_plans_are_dear(priced):
+    axes = {"device.count": [16, 32, 64], "device.queue_pairs": [64, 128, 256], "guest.vcpus": [1, 2, 3, 4]}
+    estimate(read_spec({**BASE, "scenario": "talk", "axes": axes}))
+    assert len(priced) == 2, "one point, the first time and again"

@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 BATCH_SECONDS = 1.0  # what an interrupted batch costs at most, about
 MOST_IN_BATCH = 20_000
 TURNS = 16  # batches a worker at least: at the end one waits for another for a part of a turn only
-PROBES = 4  # points that are run to estimate the rest
-MANY = 1000  # runs of one plan
+PROBES = 16  # points at most that are run to estimate the rest
+PROBE_SECONDS = 0.5  # after which no further one is begun
+GOLDEN = 0.6180339887498949  # multiples of the golden ratio, mod 1: any number of them in a row is spread evenly
+MANY = 10_000  # runs of one plan
 START_SECONDS = 2.0  # what starting a pool costs, about: below that a sweep runs in this process
 CELL = 10  # bytes a cell of the table, about
 
@@ -86,12 +88,19 @@ def estimate(source: Spec | Mapping[str, Any] | str | os.PathLike[str]) -> Estim
     """Check a specification and say what it costs, from a few of its points. Raises InputError."""
     spec = read_spec(source)
     each = max(1, spec.draws)
-    points = np.unique(np.linspace(0, spec.points - 1, PROBES).astype(np.int64)).tolist()
     evaluate(spec, [0])  # compiling and reading are for once
-    times = [_seconds(spec, [point * each]) for point in points[1:] or points]
+    points = dict.fromkeys(int(GOLDEN * number % 1 * spec.points) for number in range(1, PROBES + 1))
+    times: list[tuple[float, float]] = []  # of a point the first time, and again
+    for point in points:
+        times.append((_seconds(spec, [point * each]), _seconds(spec, [point * each])))
+        if np.sum(times) > PROBE_SECONDS:
+            break
+    # A sweep meets plans whose structure is new, which cost as much as the first time here, and more often plans of
+    # which all but the amounts is known, which cost more than the same again; the geometric mean is near its average.
+    a_plan = float(np.prod(np.mean(times, axis=0)) ** 0.5)
     many = min(spec.runs // spec.plans, MANY)  # runs of one plan come one after the other
-    a_run = _seconds(spec, range(many)) / many if many > 1 else 0.0
-    seconds = sum(times) / len(times) * spec.plans + a_run * spec.runs
+    a_run = max(0.0, _seconds(spec, range(many)) - _seconds(spec, [0])) / (many - 1) if many > 1 else 0.0
+    seconds = a_plan * spec.plans + a_run * (spec.runs - spec.plans)
     batch = int(min(MOST_IN_BATCH, max(1, BATCH_SECONDS * spec.runs / max(seconds, 1e-9))))
     return Estimate(spec.runs, spec.plans, spec.runs * len(columns(spec)) * CELL, seconds, batch)
 
