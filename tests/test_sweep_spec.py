@@ -63,6 +63,12 @@ def test_what_is_no_specification_is_refused(source):
         sweep(source)
 
 
+@pytest.mark.parametrize("out", [5, b"folder", False])
+def test_a_folder_that_is_no_path_is_refused(out):
+    with pytest.raises(InputError, match=f"out = {out!r}; the name of a folder"):
+        quiet(BASE, out=out)
+
+
 def test_a_file_is_named_by_its_stem_where_that_is_a_name(tmp_path):
     text = f"scenario = {BASE['scenario']!r}\naxes.guest.vcpus = [1, 2]\n"
     plain, spaced = tmp_path / "mine.toml", tmp_path / "my own.toml"

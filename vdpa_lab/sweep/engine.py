@@ -139,6 +139,8 @@ def sweep(
     spec = read_spec(source)
     if workers is not None and (type(workers) is not int or workers < 0):
         raise InputError(f"workers = {workers!r}; a whole number, 0 for this process, or None")
+    if out is not None and not isinstance(out, (str, os.PathLike)):
+        raise InputError(f"out = {out!r}; the name of a folder, or None to keep the results in memory")
     if resume and out is None:
         raise InputError("resume needs the folder that has the results (out)")
     expected = estimate(spec)
