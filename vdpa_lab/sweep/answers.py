@@ -49,8 +49,8 @@ def largest_text(found: Largest, target_ns: int, window: str) -> Iterator[str]:
     goal = f"{WINDOWS[window].title} of at most {format_duration(target_ns)}"
     smallest, ns = found.measured[0]
     if found.value is None:
-        why = ENDLESS if ns is None else format_duration(ns)
-        yield f"{goal}: no guest meets it; one of {format_bytes(smallest)} has {why}"
+        why = f"never ends: {ENDLESS}" if ns is None else f"has {format_duration(ns)}"
+        yield f"{goal}: no guest meets it; one of {format_bytes(smallest)} {why}"
         return
     most = ", the largest that was asked for" if found.at_limit else f", in steps of {format_bytes(found.step)}"
     yield f"{goal}: guests up to {format_bytes(found.value)} meet it{most} ({len(found.measured)} simulated)"

@@ -97,6 +97,19 @@ def read_spec(source: Spec | Mapping[str, Any] | str | os.PathLike[str]) -> Spec
     if not isinstance(source, (str, os.PathLike)):
         raise InputError(f"a specification is the name of a file, a mapping, or a Spec, not {shown(source)}")
     where = os.fspath(source)
+    return _checked({"name": Path(where).stem, **_toml(where)}, where, Path(where).parent)
+
+
+def read_axes(source: str | os.PathLike[str]) -> dict[str, Any]:
+    """The table [axes] of a TOML file, for who takes axes alone and checks them. Raises InputError by file."""
+    where = os.fspath(source)
+    axes = _toml(where).get("axes")
+    if not isinstance(axes, dict) or not axes:
+        raise InputError(f"{where}: has no table [axes]")
+    return axes
+
+
+def _toml(where: str) -> dict[str, Any]:
     try:
         with open(where, "rb") as file:
             data = file.read(MAX_BYTES + 1)
@@ -105,11 +118,9 @@ def read_spec(source: Spec | Mapping[str, Any] | str | os.PathLike[str]) -> Spec
     if len(data) > MAX_BYTES:
         raise InputError(f"{where}: larger than {MAX_BYTES} bytes; not a specification")
     try:
-        raw = tomllib.loads(data.decode())
+        return tomllib.loads(data.decode())
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: is not TOML: {error}") from None
-    raw.setdefault("name", Path(where).stem)
-    return _checked(raw, where, Path(where).parent)
 
 
 def _checked(raw: dict[str, Any], where: str, folder: Path) -> Spec:
