@@ -85,9 +85,9 @@ def test_target_of_what_never_ends(capsys, tmp_path):
         '[workload]\ndirty = { pattern = "random", rate = 1000000, working_set = "512MiB" }\n'
     )
     _, out, _ = run(capsys, "target", str(path), "1000s", "--among", "iotlb-batch,suspend")
-    assert out.splitlines() == [
-        "Network outage (blackout 2) of at most 1000 s: no set meets it; precopy does not converge (4 sets simulated)",
-        "Network outage (blackout 2) of at most 1000 s: no guest meets it; one of 1 GiB never ends: precopy does not converge",
+    assert [line.partition(": ")[2] for line in out.splitlines()] == [
+        "no set meets it; precopy does not converge (4 sets simulated)",
+        "no guest meets it; one of 1 GiB never ends: precopy does not converge",
     ]
 
 
