@@ -436,15 +436,6 @@ def test_a_full_disk_keeps_what_is_there(tmp_path, one_run_a_batch):
     assert quiet(SMALL, out=tmp_path, resume=True).table.equals(whole)
 
 
-def test_parquet_is_written_where_pyarrow_is(tmp_path, monkeypatch):
-    """pandas writes it; here only that it is asked to, with the whole table, once all is done."""
-    written = []
-    monkeypatch.setattr("vdpa_lab.sweep.store.find_spec", lambda name: name == "pyarrow")
-    monkeypatch.setattr("pandas.DataFrame.to_parquet", lambda self, path, index: written.append((len(self), path.name)))
-    quiet(SMALL, out=tmp_path)
-    assert written == [(8, "results.parquet")]
-
-
 # --- workers ----------------------------------------------------------------------------------------------------
 
 

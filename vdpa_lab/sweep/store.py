@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import fcntl
 import io
 import json
 import os
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 ABOUT, ROWS, PARQUET = "sweep.json", "results.csv", "results.parquet"
 DTYPES = {int: "Int64", float: "float64", bool: "boolean", str: "string"}
+READERS = {int: int, float: float, bool: {"True": True, "False": False}.__getitem__, str: str}
 CHUNK = 1 << 20
 
 
@@ -39,10 +41,10 @@ def frame(rows: Iterable[Sequence[Any]], columns: dict[str, type]) -> pd.DataFra
 
 
 class Store:
-    """A folder with the results of one sweep.
+    """A folder with the results of one sweep, locked for others until it is closed.
 
-    identity: what the results follow from. done: bool [runs]. Raises InputError when the folder cannot be written,
-    holds results and `resume` is False, or holds those of something else.
+    identity: what the results follow from. done: bool [runs]. Raises InputError when the folder cannot be written, is
+    written by another sweep, holds results and `resume` is False, or holds those of something else.
     """
 
     def __init__(self, folder: str | os.PathLike[str], identity: dict[str, str], columns: dict[str, type],
@@ -51,27 +53,51 @@ class Store:
         self.done = np.zeros(runs, bool)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            self._file = open(self.folder / ROWS, "a+b", buffering=0)  # noqa: SIM115 - closed by close()
+        except OSError as error:
+            raise self._unwritable(error) from None
+        try:
+            self._lock()  # before anything is read: what is there may still grow
             if (self.folder / ABOUT).exists():
                 self._compare(identity, resume)
-            elif (self.folder / ROWS).exists():
+            elif self._size():
                 raise InputError(f"{self.folder / ROWS} is there without {ABOUT}: name another folder")
             else:
                 save_text(json.dumps({"identity": identity, **about}, indent=1) + "\n", self.folder / ABOUT)
             self._recover()
-            self._file = open(self.folder / ROWS, "ab", buffering=0)  # noqa: SIM115 - closed by close()
+            if not self._size():
+                self._write(_line(columns))
         except OSError as error:
-            raise InputError(f"{self.folder}: cannot be written: {error.strerror}; name another folder") from None
-        if not self._file.tell():
-            self._write(_line(columns))
+            self._file.close()
+            raise self._unwritable(error) from None
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _unwritable(self, error: OSError) -> InputError:
+        return InputError(f"{self.folder}: cannot be written: {error.strerror}; name another folder")
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"{self.folder} is being written by another sweep: wait until it ends, or name another folder"
+            ) from None
+
+    def _size(self) -> int:
+        return os.fstat(self._file.fileno()).st_size
 
     def _compare(self, identity: dict[str, str], resume: bool) -> None:
         where = self.folder / ABOUT
         if not resume:
-            raise InputError(f"{self.folder} holds a sweep already: resume it (resume=True), or name another folder")
+            raise InputError(
+                f"{self.folder} holds a sweep already: resume it (--resume, or resume=True), or name another folder"
+            )
         try:
             there = json.loads(where.read_text(encoding="utf-8"))["identity"]
-            other = [what for what, digest in identity.items() if there[what] != digest]
-        except (ValueError, KeyError, TypeError):
+            other = [what for what, digest in identity.items() if there.get(what) != digest]
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise InputError(f"{where}: does not describe a sweep; name another folder") from None
         if other:
             raise InputError(
@@ -80,37 +106,52 @@ class Store:
 
     def _recover(self) -> None:
         """Note which runs are there; cut off a line that was not finished when a run of the program ended."""
-        path = self.folder / ROWS
-        if not path.exists():
-            return
-        size = path.stat().st_size
-        with open(path, "r+b") as file:
-            end = size
-            while end:  # the last end of line, looked for from behind
-                start = max(0, end - CHUNK)
-                file.seek(start)
-                at = file.read(end - start).rfind(b"\n")
-                if at >= 0:
-                    end = start + at + 1
-                    break
-                end = start
-            file.truncate(end)
-        for number, _ in self._read():
+        end = self._size()
+        while end:  # the last end of line, looked for from behind
+            start = max(0, end - CHUNK)
+            self._file.seek(start)
+            at = self._file.read(end - start).rfind(b"\n")
+            if at >= 0:
+                end = start + at + 1
+                break
+            end = start
+        self._file.truncate(end)
+        for number, *_ in self._read():
             self.done[number] = True
 
-    def _read(self) -> Iterator[tuple[int, list[str]]]:
-        """Run number and cells of each row. Raises InputError by file and line."""
+    def _read(self) -> Iterator[tuple[Any, ...]]:
+        """The rows as they were appended. Raises InputError by file and line."""
         path = self.folder / ROWS
-        with open(path, encoding="utf-8", newline="") as file:
-            reader = csv.reader(file)
-            head = next(reader, None)
-            if head is not None and head != list(self.columns):
-                raise InputError(f"{path}:1: these are not the columns of this sweep; name another folder")
-            for row in reader:
-                number = int(row[0]) if row and row[0].isdecimal() and len(row[0]) < 20 else -1
-                if len(row) != len(self.columns) or not 0 <= number < len(self.done):
-                    raise InputError(f"{path}:{reader.line_num}: not a row of this sweep; take the line out to resume")
-                yield number, row
+        with open(path, "rb") as file:
+            reader = csv.reader(map(bytes.decode, file))  # line by line: so a line that is not UTF-8 has a number
+            try:
+                head = next(reader, None)
+                if head is not None and head != list(self.columns):
+                    raise InputError(f"{path}:1: these are not the columns of this sweep; name another folder")
+                for cells in reader:
+                    yield self._row(cells)
+            except InputError:
+                raise
+            except (ValueError, csv.Error) as error:
+                line = reader.line_num + isinstance(error, UnicodeDecodeError)  # which was not given to the reader
+                why = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error
+                raise InputError(
+                    f"{path}:{line}: not a row of this sweep: {why}; take the line out to resume"
+                ) from None
+
+    def _row(self, cells: list[str]) -> tuple[Any, ...]:
+        """Values of a line; an empty cell is None, in a column of texts empty. Raises ValueError."""
+        if len(cells) != len(self.columns):
+            raise ValueError(f"{len(cells)} cells, but {len(self.columns)} columns")
+        row = []
+        for (name, kind), cell in zip(self.columns.items(), cells, strict=True):
+            try:
+                row.append(None if cell == "" and kind is not str else READERS[kind](cell))
+            except (ValueError, KeyError):
+                raise ValueError(f"{name} = {cell[:40]!r}") from None
+        if row[0] is None or not 0 <= row[0] < len(self.done):
+            raise ValueError(f"there is no run {cells[0]!r}")
+        return tuple(row)
 
     def append(self, rows: Sequence[Sequence[Any]]) -> None:
         """Add a batch and see it to the disk. Raises InputError when there is no space; what was there stays."""
@@ -122,7 +163,7 @@ class Store:
         self.done[[row[0] for row in rows]] = True
 
     def _write(self, text: str) -> None:
-        before, data = os.fstat(self._file.fileno()).st_size, text.encode()
+        before, data = self._size(), text.encode()
         try:
             while data:
                 data = data[self._file.write(data) :]
@@ -136,25 +177,34 @@ class Store:
             ) from None
 
     def close(self) -> None:
-        """Close the file; a finished sweep is written as Parquet too where pyarrow is installed."""
+        """Close the file; a finished sweep is written as Parquet too where pyarrow is installed.
+
+        Raises InputError when that cannot be done; the rows are in the CSV file all the same.
+        """
         if self._file.closed:
             return
-        self._file.close()
-        if self.done.all() and find_spec("pyarrow"):
-            self.table().to_parquet(self.folder / PARQUET, index=False)
+        with self._file:  # locked until all is written
+            if self.done.all() and find_spec("pyarrow"):
+                self._write_parquet()
+
+    def _write_parquet(self) -> None:
+        """Whole or not at all: a file beside it takes its place."""
+        path, table = self.folder / PARQUET, self.table()
+        beside = path.with_name(f".{path.name}.tmp")
+        try:
+            table.to_parquet(beside, index=False)
+            os.replace(beside, path)
+        except Exception as error:  # of the disk, or one of pyarrow's own
+            raise InputError(f"{path}: cannot be written: {error}; all rows are in {ROWS}") from None
+        finally:
+            beside.unlink(missing_ok=True)
 
     def table(self) -> pd.DataFrame:
-        """All rows that are there."""
-        readers = {int: int, float: float, bool: "True".__eq__, str: str}
-        kinds = list(self.columns.values())
-        rows = (
-            [
-                (None if cell == "" and kind is not str else readers[kind](cell))
-                for kind, cell in zip(kinds, row, strict=True)
-            ]
-            for _, row in self._read()
-        )
-        return frame(rows, self.columns)
+        """All rows that are there; of a run that is there twice the first one."""
+        rows: dict[int, tuple[Any, ...]] = {}
+        for row in self._read():
+            rows.setdefault(row[0], row)
+        return frame(rows.values(), self.columns)
 
 
 def _line(cells: Iterable[str]) -> str:
