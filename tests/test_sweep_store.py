@@ -6,7 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from conftest import CHECKOUT
 
+from vdpa_lab.sweep import sweep
+from vdpa_lab.sweep.evaluate import digest_of
 from vdpa_lab.sweep.store import ABOUT, PARQUET, ROWS, Store
 from vdpa_lab.words import InputError
 
@@ -146,3 +149,38 @@ def test_parquet_that_cannot_be_written_leaves_what_was_there(all_but_closed, mo
     assert (folder / ROWS).read_bytes() == csv
     monkeypatch.setattr("vdpa_lab.sweep.store.find_spec", lambda name: None)
     store(folder, resume=True).close()  # nobody holds it
+
+
+# --- what results follow from -----------------------------------------------------------------------------------
+
+
+def test_results_of_another_code_are_not_gone_on_with(tmp_path, monkeypatch):
+    spec = {"scenario": "sim-128-1d", "axes": {"guest.vcpus": [1, 2]}}
+    options = {"out": tmp_path, "workers": 0, "show": lambda text: None}
+    sweep(spec, **options)
+    sweep(spec, resume=True, **options)
+    monkeypatch.setattr("vdpa_lab.sweep.evaluate._own_code", lambda: "other")
+    with pytest.raises(InputError, match="holds results of another code; put it back, or name another folder"):
+        sweep(spec, resume=True, **options)
+
+
+def test_a_folder_that_does_not_say_of_which_code_it_is_is_of_another(tmp_path):
+    store(tmp_path, identity={"version": "1"}).close()
+    with pytest.raises(InputError, match="holds results of another code; put it back"):
+        store(tmp_path, resume=True)
+
+
+def test_the_code_is_every_source_of_the_package_by_name_and_content(tmp_path):
+    package = CHECKOUT / "vdpa_lab"
+    copied = tmp_path / "copy"
+    shutil.copytree(package, copied, ignore=shutil.ignore_patterns("__pycache__", "data", "notebooks"))
+    digests = [digest_of(package), digest_of(copied)]
+    deepest = max(copied.rglob("*.py"), key=lambda path: (len(path.parts), path))
+    with open(deepest, "a") as file:
+        file.write("# a word more\n")
+    digests.append(digest_of(copied))
+    deepest.rename(deepest.with_name("renamed.py"))
+    digests.append(digest_of(copied))
+    (copied / "read_me.txt").write_text("no code")
+    digests.append(digest_of(copied))
+    assert [digests.index(each) for each in digests] == [0, 0, 2, 3, 3]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -146,20 +147,34 @@ def _shipped_data() -> str:
     return digest.hexdigest()
 
 
+@lru_cache(maxsize=1)
+def _own_code() -> str:
+    return digest_of(Path(__file__).parents[1])
+
+
+def digest_of(package: Path) -> str:
+    """SHA-256 of the Python sources in a folder and below, by name and content."""
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
 def identity(spec: Spec) -> dict[str, str]:
-    """What results follow from: specification, version of the lab, its data, and the prices of every testbed in it."""
+    """What results follow from: specification, version, code and data of the lab, prices of every testbed in it."""
     vary = [name for axis in spec.axes if axis.key == "testbed" for name in axis.values]
     prices = "".join(costs_text(read_calibration(name).values()) for name in (spec.scenario.testbed, *vary))
     return {
         "specification": spec.digest,
         "version": __version__,
+        "code": _own_code(),
         "data": _shipped_data(),
         "prices": hashlib.sha256(prices.encode()).hexdigest(),
     }
 
 
 def evaluate_as(expected: dict[str, str], spec: Spec, numbers: Iterable[int]) -> list[Row]:
-    """`evaluate` on another machine; raises InputError when version, data or prices differ there."""
+    """`evaluate` on another machine; raises InputError when version, code, data or prices differ there."""
     here = identity(spec)
     for what, digest in expected.items():
         if here[what] != digest:
