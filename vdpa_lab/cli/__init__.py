@@ -27,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"vdpa-lab: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("vdpa-lab: interrupted; what was written stays", file=sys.stderr)
+        out = getattr(args, "out", None)
+        print(f"vdpa-lab: interrupted{f'; what was written to {out} stays' if out else ''}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -62,19 +62,26 @@ def sweep(args: argparse.Namespace) -> None:
     if args.resume and not args.out:
         raise InputError("--resume goes on with what is in a folder: name it with --out")
 
+    told = False
+
     def tell(progress: package.Progress) -> None:
+        nonlocal told
+        told = True
         left = "" if progress.eta is None else f", {format_duration(progress.eta * SECOND)} left"
         print(f"\r{progress.done} of {progress.total} runs{left}    ", end="", file=sys.stderr, flush=True)
 
-    found = package.sweep(
-        _spec(args.spec),
-        out=args.out,
-        resume=args.resume,
-        workers=args.workers,
-        scheduler=args.scheduler,
-        progress=tell,
-    )
-    print(file=sys.stderr)
+    try:
+        found = package.sweep(
+            _spec(args.spec),
+            out=args.out,
+            resume=args.resume,
+            workers=args.workers,
+            scheduler=args.scheduler,
+            progress=tell,
+        )
+    finally:
+        if told:  # the line of progress ends, whatever comes after it
+            print(file=sys.stderr)
     show(found.json() if args.json else None, () if args.json else package.results_text(found), args.json)
 
 

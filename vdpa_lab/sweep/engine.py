@@ -159,6 +159,7 @@ def sweep(
         source_of_rows = pools.processes(spec, batches, cancel, workers)
     else:
         source_of_rows = pools.here(spec, batches, cancel)
+    source_of_rows = _told(source_of_rows, store)
     try:
         for batch in source_of_rows:
             if store:
@@ -174,6 +175,17 @@ def sweep(
         if store:
             store.close()
     return Results(spec, done, store, rows)
+
+
+def _told(source_of_rows: Iterator[list[Row]], store: Store | None) -> Iterator[list[Row]]:
+    """The same; what goes wrong with workers says what is kept."""
+    try:
+        yield from source_of_rows
+    except InputError as error:
+        if store is None or not store.done.any():
+            raise
+        kept = f"{int(store.done.sum())} runs are kept in {store.folder}: go on with --resume (resume=True)"
+        raise InputError(f"{error}; {kept}") from error.__cause__
 
 
 def _batches(spec: Spec, store: Store | None, size: int) -> Iterator[np.ndarray]:

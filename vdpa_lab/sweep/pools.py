@@ -7,11 +7,13 @@ Closing it lets no further batch begin.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from threading import Event
+from contextlib import contextmanager
+from threading import Event, Thread
 
 import numpy as np
 
@@ -32,11 +34,30 @@ def here(spec: Spec, batches: Iterable[np.ndarray], cancel: Event) -> Iterator[l
         yield evaluate(spec, batch.tolist())
 
 
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """A process that is started inside never hears Ctrl-C: that is for its parent, which hears it at the end."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _ready(spec: Spec) -> None:
-    """In a new process: Ctrl-C is for the parent, which keeps what is done."""
+    """In a new process."""
     global _spec
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
     _spec = spec
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed tells its workers nothing."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _evaluate(numbers: list[int]) -> list[Row]:
@@ -52,7 +73,8 @@ def processes(spec: Spec, batches: Iterable[np.ndarray], cancel: Event, workers:
     try:
         while not cancel.is_set():
             while len(pending) < AHEAD * workers and (batch := next(waiting, None)) is not None:
-                pending.add(pool.submit(_evaluate, batch.tolist()))
+                with _deaf():  # submitting starts processes
+                    pending.add(pool.submit(_evaluate, batch.tolist()))
             if not pending:
                 return
             done, pending = wait(pending, POLL, FIRST_COMPLETED)
@@ -61,7 +83,7 @@ def processes(spec: Spec, batches: Iterable[np.ndarray], cancel: Event, workers:
     except BrokenProcessPool:
         raise InputError(
             "a worker process ended before its work was done (killed, or out of memory; in a script, the sweep has to "
-            'be started under `if __name__ == "__main__":`); what is done is kept: resume'
+            'be started under `if __name__ == "__main__":`)'
         ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,188 @@
+"""Sweeps over processes: workers and schedulers that die, parents that are killed, two sweeps on one folder."""
+
+import csv
+import multiprocessing
+import os
+import select
+import signal
+import subprocess
+import sys
+from contextlib import ExitStack
+from threading import Timer
+
+import pytest
+from conftest import CHECKOUT
+
+from vdpa_lab.cli import main
+from vdpa_lab.sweep import sweep
+from vdpa_lab.sweep.evaluate import evaluate
+from vdpa_lab.sweep.store import ROWS
+from vdpa_lab.words import InputError
+
+SPEC = {"name": "guests", "scenario": "sim-128-1d", "axes": {"guest.vcpus": list(range(1, 41))}}
+BOUND = 60  # s until whatever still runs is ended
+
+
+def quiet(source, **options):
+    return sweep(source, show=lambda text: None, **{"workers": 0, **options})
+
+
+@pytest.fixture
+def one_run_a_batch(monkeypatch):
+    monkeypatch.setattr("vdpa_lab.sweep.engine.MOST_IN_BATCH", 1)
+
+
+@pytest.fixture
+def spec_file(tmp_path):
+    path = tmp_path / "guests.toml"
+    path.write_text(f'scenario = "{SPEC["scenario"]}"\n[axes]\nguest.vcpus = {SPEC["axes"]["guest.vcpus"]}\n')
+    return path
+
+
+@pytest.fixture
+def start():
+    """Starts a process; all that were started are ended with the test, or when they take too long."""
+    with ExitStack() as clean:
+
+        def begin(*command, **options):
+            options = {"text": True, "cwd": CHECKOUT, "start_new_session": True, **options}
+            process = clean.enter_context(subprocess.Popen([sys.executable, *map(str, command)], **options))
+            clean.callback(kill, process)
+            bound = Timer(BOUND, kill, [process])
+            bound.start()
+            clean.callback(bound.cancel)
+            return process
+
+        yield begin
+
+
+def kill(process):
+    """It and what it started."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def at(count, do):
+    """Progress that does something once so many runs are done and more are left."""
+
+    def progress(seen):
+        if seen.done == count < seen.total:
+            do()
+
+    return progress
+
+
+# --- processes here ---------------------------------------------------------------------------------------------
+
+SCRIPT = """
+import multiprocessing, os, signal, sys
+from vdpa_lab.sweep import sweep
+import vdpa_lab.sweep.engine as engine
+engine.MOST_IN_BATCH = 1
+
+def progress(seen):
+    print(seen.done, *(child.pid for child in multiprocessing.active_children()), flush=True)
+    sys.stdin.readline()
+
+if __name__ == "__main__":
+    sweep(sys.argv[1], out=sys.argv[2] or None, workers=int(sys.argv[3]), progress=progress)
+elif sys.argv[4:]:  # a worker that imports this file
+    os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+@pytest.fixture
+def script(start, tmp_path, spec_file):
+    """Starts a sweep that says after each batch how many runs there are and which its workers are, and waits."""
+    path = tmp_path / "script.py"
+    path.write_text(SCRIPT)
+
+    def begin(out, workers, *more):
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        return start(path, spec_file, out, workers, *more, **pipes)
+
+    return begin
+
+
+def test_two_sweeps_do_not_write_into_one_folder(script, spec_file, tmp_path):
+    out = tmp_path / "out"
+    other = script(out, 0)
+    assert other.stdout.readline() == "1\n"
+    for resume in (True, False):
+        with pytest.raises(InputError, match="out is being written by another sweep: wait until it ends, or name"):
+            quiet(spec_file, out=out, resume=resume)
+    other.communicate("\n" * 40)
+    assert other.returncode == 0
+    with open(out / ROWS, newline="") as file:
+        assert [int(row["run"]) for row in csv.DictReader(file)] == list(range(40))
+    assert quiet(spec_file, out=out, resume=True).table.equals(quiet(spec_file).table)
+
+
+def test_workers_end_with_a_parent_that_is_killed(script):
+    parent = script("", 2)
+    done, *workers = parent.stdout.readline().split()
+    assert (done, len(workers)) == ("1", 2)
+    os.kill(parent.pid, signal.SIGKILL)
+    ended, *_ = select.select([parent.stdout], [], [], 20)  # a pipe ends when all who could write into it are gone
+    assert ended
+    assert parent.stdout.read() == ""
+
+
+def test_ctrl_c_does_not_reach_a_worker_that_is_still_importing(script):
+    """A worker gets it in its first lines; a terminal sends it to all."""
+    running = script("", 2, "interrupt")
+    out, error = running.communicate("\n" * 40)
+    assert running.returncode == 0
+    assert out.splitlines()[-1].split()[0] == "40"
+    assert error.count("\n") == 1, "the estimate"
+
+
+def test_ctrl_c_reaches_the_parent_after_it_has_started_workers(monkeypatch):
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    seen = []
+    quiet(SPEC, workers=1, progress=lambda _: seen.append(signal.pthread_sigmask(signal.SIG_BLOCK, ())))
+    assert set(map(frozenset, seen)) == {frozenset(blocked)}
+
+
+# --- what is said -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stop", "status", "said"),
+    [(InputError("enough"), 2, "vdpa-lab: enough{}"), (KeyboardInterrupt(), 130, "vdpa-lab: interrupted{}")],
+)
+def test_a_message_has_a_line_of_its_own_and_says_what_is_kept_where_something_is(
+    spec_file, tmp_path, one_run_a_batch, monkeypatch, capsys, stop, status, said
+):
+    done = []
+
+    def one_only(spec, numbers):
+        if done:
+            raise stop
+        done.append(numbers)
+        return evaluate(spec, numbers)
+
+    monkeypatch.setattr("vdpa_lab.sweep.pools.evaluate", one_only)
+    out = tmp_path / "out"
+    kept = {
+        2: f"; 1 runs are kept in {out}: go on with --resume (resume=True)",
+        130: f"; what was written to {out} stays",
+    }
+    for options, more in (((), ""), (("--out", str(out)), kept[status])):
+        done.clear()
+        assert main(["sweep", str(spec_file), "--workers", "0", *options]) == status
+        estimated, progress, message, _ = capsys.readouterr().err.split("\n")
+        assert (estimated.partition(":")[0], progress.strip().partition(",")[0]) == ("guests", "1 of 40 runs")
+        assert message == said.format(more)
+
+
+def test_a_killed_worker_here_is_told_with_what_is_kept_where_something_is(tmp_path, one_run_a_batch):
+    def end_workers():
+        for child in multiprocessing.active_children():
+            child.kill()
+
+    for options, more in (({}, ""), ({"out": tmp_path / "out"}, r"; \d+ runs are kept in .*: go on with --resume.*")):
+        with pytest.raises(InputError, match=rf'under `if __name__ == "__main__":`\){more}$'):
+            quiet(SPEC, workers=1, progress=at(2, end_workers), **options)
