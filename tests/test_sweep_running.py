@@ -8,15 +8,16 @@ import signal
 import subprocess
 import sys
 from contextlib import ExitStack
-from threading import Timer
+from threading import Event, Timer
 
 import pytest
 from conftest import CHECKOUT
 
 from vdpa_lab.cli import main
-from vdpa_lab.sweep import sweep
+from vdpa_lab.sweep import estimate, sweep
 from vdpa_lab.sweep.evaluate import evaluate
 from vdpa_lab.sweep.store import ROWS
+from vdpa_lab.units import format_bytes
 from vdpa_lab.words import InputError
 
 SPEC = {"name": "guests", "scenario": "sim-128-1d", "axes": {"guest.vcpus": list(range(1, 41))}}
@@ -149,6 +150,22 @@ def test_ctrl_c_reaches_the_parent_after_it_has_started_workers(monkeypatch):
 # --- what is said -----------------------------------------------------------------------------------------------
 
 
+def test_the_estimate_and_the_choice_of_workers_are_of_what_is_left(tmp_path, one_run_a_batch, monkeypatch):
+    """Half of what takes 1.5 times as long as is worth a pool is not worth one."""
+    told, out = [], tmp_path / "out"
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    whole = estimate(SPEC)._replace(seconds=6.0, batch=1)
+    monkeypatch.setattr("vdpa_lab.sweep.engine.estimate", lambda spec: whole)
+    monkeypatch.setattr("vdpa_lab.sweep.pools.processes", lambda *_: pytest.fail("a pool was started"))
+    with pytest.raises(KeyboardInterrupt):
+        quiet(SPEC, out=out, progress=at(20, lambda: os.kill(os.getpid(), signal.SIGINT)))
+    sweep(SPEC, out=out, resume=True, show=told.append)
+    size = format_bytes(whole.size / 2)
+    assert told == [
+        f"guests: 20 runs are there; left: 20 runs of at most 20 plans: about 3 s on one core, {size} of CSV"
+    ]
+
+
 @pytest.mark.parametrize(
     ("stop", "status", "said"),
     [(InputError("enough"), 2, "vdpa-lab: enough{}"), (KeyboardInterrupt(), 130, "vdpa-lab: interrupted{}")],
@@ -186,3 +203,13 @@ def test_a_killed_worker_here_is_told_with_what_is_kept_where_something_is(tmp_p
     for options, more in (({}, ""), ({"out": tmp_path / "out"}, r"; \d+ runs are kept in .*: go on with --resume.*")):
         with pytest.raises(InputError, match=rf'under `if __name__ == "__main__":`\){more}$'):
             quiet(SPEC, workers=1, progress=at(2, end_workers), **options)
+
+
+def test_what_is_left_is_looked_through_in_stretches(tmp_path, monkeypatch):
+    monkeypatch.setattr("vdpa_lab.sweep.engine.MOST_IN_BATCH", 2)
+    monkeypatch.setattr("vdpa_lab.sweep.engine.STRETCH", 5)
+    seen, cancel = [], Event()
+    quiet(SPEC, out=tmp_path, cancel=cancel, progress=at(2, cancel.set))
+    found = quiet(SPEC, out=tmp_path, resume=True, progress=lambda far: seen.append(far.done))
+    assert seen == [4, 5, *(5 * stretch + each for stretch in range(1, 8) for each in (2, 4, 5))]
+    assert found.table.equals(quiet(SPEC).table)

@@ -32,6 +32,7 @@ PROBES = 16  # points at most that are run to estimate the rest
 PROBE_SECONDS = 0.5  # after which no further one is begun
 GOLDEN = 0.6180339887498949  # multiples of the golden ratio, mod 1: any number of them in a row is spread evenly
 MANY = 10_000  # runs of one plan
+STRETCH = 1 << 20  # runs that are looked through at a time for what is left
 START_SECONDS = 2.0  # what starting a pool costs, about: below that a sweep runs in this process
 CELL = 10  # bytes a cell of the table, about
 
@@ -57,6 +58,13 @@ class Estimate(NamedTuple):
     def __str__(self) -> str:
         took, size = format_duration(self.seconds * SECOND), format_bytes(self.size)
         return f"{self.runs} runs of at most {self.plans} plans: about {took} on one core, {size} of CSV"
+
+    def rest(self, done: np.ndarray) -> Estimate:
+        """Of what is left. done: bool [runs]."""
+        left = 1 - float(done.mean())
+        plans = self.plans - int(done.reshape(self.plans, -1).all(axis=1).sum())  # runs of a plan stand together
+        runs = self.runs - int(done.sum())
+        return self._replace(runs=runs, plans=plans, size=round(self.size * left), seconds=self.seconds * left)
 
 
 @dataclass(frozen=True)
@@ -143,16 +151,18 @@ def sweep(
         raise InputError(f"out = {out!r}; the name of a folder, or None to keep the results in memory")
     if resume and out is None:
         raise InputError("resume needs the folder that has the results (out)")
-    expected = estimate(spec)
-    show(f"{spec.name}: {expected}")
+    expected = estimate(spec)  # first: a specification that will not do leaves no folder
     store = Store(out, identity(spec), columns(spec), spec.runs, resume, spec.document()) if out else None
     before = done = int(store.done.sum()) if store else 0
+    if before:
+        expected = expected.rest(store.done)
+    show(f"{spec.name}: {f'{before} runs are there; left: ' if before else ''}{expected}")
     rows: list[Row] = []
     begun, cancel = time.perf_counter(), cancel or Event()
     if workers is None:
         cores = os.cpu_count() or 1
         workers = 0 if cores == 1 or expected.seconds < START_SECONDS * 2 else cores
-    batches = _batches(spec, store, min(expected.batch, -(-spec.runs // (TURNS * max(1, workers)))))
+    batches = _batches(spec, store, max(1, min(expected.batch, -(-expected.runs // (TURNS * max(1, workers))))))
     if scheduler:
         source_of_rows = distributed(spec, batches, cancel, scheduler)
     elif workers:
@@ -189,10 +199,10 @@ def _told(source_of_rows: Iterator[list[Row]], store: Store | None) -> Iterator[
 
 
 def _batches(spec: Spec, store: Store | None, size: int) -> Iterator[np.ndarray]:
-    """Numbers of the runs that are still to be done."""
-    for first in range(0, spec.runs, size):
-        numbers = np.arange(first, min(first + size, spec.runs))
+    """Numbers of the runs that are still to be done, so many at a time."""
+    for first in range(0, spec.runs, STRETCH):
+        numbers = np.arange(first, min(first + STRETCH, spec.runs))
         if store:
             numbers = numbers[~store.done[numbers]]
-        if numbers.size:
-            yield numbers
+        for at in range(0, len(numbers), size):
+            yield numbers[at : at + size]
