@@ -11,7 +11,6 @@ import subprocess
 import sys
 from threading import Event
 
-import dask
 import naive_sweep as naive
 import numpy as np
 import pytest
@@ -502,15 +501,6 @@ def cluster():
         yield running
 
 
-def test_dask_gives_the_same_table(cluster, tmp_path, one_run_a_batch):
-    seen = []
-    found = quiet(
-        SMALL, scheduler=cluster.scheduler_address, out=tmp_path, progress=lambda each: seen.append(each.done)
-    )
-    assert seen == list(range(1, 9))
-    assert found.table.equals(quiet(SMALL).table)
-
-
 def test_a_sweep_on_dask_can_be_cancelled_and_resumed(cluster, tmp_path, one_run_a_batch):
     cancel = Event()
     options = {"scheduler": cluster.scheduler_address, "out": tmp_path}
@@ -525,26 +515,15 @@ def test_a_worker_on_dask_that_differs_stops_the_sweep(cluster, monkeypatch):
         quiet(SMALL, scheduler=cluster.scheduler_address)
 
 
-def test_workers_on_dask_that_die_are_told(monkeypatch):
-    monkeypatch.setattr("vdpa_lab.sweep.dask_pool.evaluate_as", lambda *arguments: os._exit(1))
-    with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
-        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0", silence_logs=50) as running,
-        pytest.raises(InputError, match="workers died over a batch"),
-    ):
-        quiet(SMALL, scheduler=running.scheduler_address)
-
-
 def test_a_scheduler_without_workers_or_none_at_all_is_told(monkeypatch):
     with (
         LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as running,
         pytest.raises(InputError, match="has no workers"),
     ):
         quiet(SMALL, scheduler=running.scheduler_address)
-    for address in ("tcp://127.0.0.1:1", "nowhere://x"):
-        monkeypatch.setattr("vdpa_lab.sweep.dask_pool.PATIENCE", "1s")
-        with pytest.raises(InputError, match=f"scheduler {address}: cannot be reached"):
-            quiet(SMALL, scheduler=address)
+    monkeypatch.setattr("vdpa_lab.sweep.dask_pool.PATIENCE", "1s")
+    with pytest.raises(InputError, match=r"scheduler tcp://127\.0\.0\.1:1: cannot be reached"):
+        quiet(SMALL, scheduler="tcp://127.0.0.1:1")
 
 
 def test_without_dask_a_scheduler_says_what_to_install(monkeypatch):

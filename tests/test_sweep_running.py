@@ -12,6 +12,7 @@ from threading import Event, Timer
 
 import pytest
 from conftest import CHECKOUT
+from distributed import Client
 
 from vdpa_lab.cli import main
 from vdpa_lab.sweep import estimate, sweep
@@ -65,6 +66,41 @@ def kill(process):
         return
 
 
+# --- a cluster of real processes --------------------------------------------------------------------------------
+
+
+class Cluster:
+    """A scheduler, and as many workers as are asked for, by dask's own commands; on the loopback only."""
+
+    def __init__(self, start, folder):
+        self.start, self.folder = start, folder
+        self.scheduler = self._dask("scheduler")
+        self.address = next(line for line in self.scheduler.stderr if "Scheduler at:" in line).split()[-1]
+
+    def _dask(self, *command, **options):
+        place = ["--host", "127.0.0.1", "--no-dashboard"]
+        if command[0] == "scheduler":
+            place += ["--port", "0"]
+            options["stderr"] = subprocess.PIPE
+        else:
+            place += ["--nthreads", "1", "--no-nanny", "--local-directory", self.folder]
+            options["stderr"] = subprocess.DEVNULL
+        return self.start("-m", "dask", *command, *place, **options)
+
+    def workers(self, count, **options):
+        """New ones, all there."""
+        with Client(self.address, set_as_default=False) as client:
+            there = len(client.ncores())
+            started = [self._dask("worker", self.address, **options) for _ in range(count)]
+            client.wait_for_workers(there + count, timeout=BOUND)
+        return started
+
+
+@pytest.fixture
+def cluster(start, tmp_path):
+    return Cluster(start, tmp_path)
+
+
 def at(count, do):
     """Progress that does something once so many runs are done and more are left."""
 
@@ -73,6 +109,81 @@ def at(count, do):
             do()
 
     return progress
+
+
+def test_a_worker_that_is_killed_in_the_middle_costs_nothing_of_the_result(cluster, one_run_a_batch):
+    first, second = cluster.workers(2)
+    found = quiet(SPEC, scheduler=cluster.address, progress=at(1, lambda: (first.kill(), first.wait())))
+    assert first.returncode == -signal.SIGKILL
+    assert second.poll() is None
+    assert found.complete
+    assert found.table.equals(quiet(SPEC).table)
+
+
+def test_a_cluster_whose_workers_are_all_new_goes_on(cluster, one_run_a_batch, tmp_path):
+    before = cluster.workers(2)
+
+    def renew():
+        for worker in before:
+            worker.kill()
+            worker.wait()
+        cluster.workers(1)
+
+    found = quiet(SPEC, scheduler=cluster.address, out=tmp_path / "out", progress=at(2, renew))
+    assert found.complete
+    assert found.table.equals(quiet(SPEC).table)
+
+
+def test_a_cluster_that_has_no_workers_any_more_is_told(cluster, one_run_a_batch, monkeypatch):
+    monkeypatch.setattr("vdpa_lab.sweep.dask_pool.LOOK", 0.1)
+    monkeypatch.setattr("vdpa_lab.sweep.dask_pool.DESERTED", 0.2)
+    (worker,) = cluster.workers(1)
+    with pytest.raises(InputError, match=r"scheduler tcp://.*: has had no workers for 0.2 s; start some$"):
+        quiet(SPEC, scheduler=cluster.address, progress=at(1, lambda: (worker.kill(), worker.wait())))
+
+
+def test_a_scheduler_that_is_lost_is_told_with_what_is_kept(cluster, one_run_a_batch, tmp_path, caplog):
+    cluster.workers(1)
+    lose = at(3, lambda: (cluster.scheduler.kill(), cluster.scheduler.wait()))
+    with pytest.raises(InputError, match=r"was lost.*; 3 runs are kept in .*: go on with --resume \(resume=True\)"):
+        quiet(SPEC, scheduler=cluster.address, out=tmp_path / "out", progress=lose)
+    assert "Traceback" not in caplog.text
+    assert quiet(SPEC, out=tmp_path / "out", resume=True).table.equals(quiet(SPEC).table)
+
+
+@pytest.fixture
+def other_package(tmp_path):
+    """A folder with another vdpa_lab of these words: what lies where a worker is started comes first."""
+
+    def write(text):
+        (tmp_path / "vdpa_lab").mkdir()
+        (tmp_path / "vdpa_lab" / "__init__.py").write_text(text)
+        return tmp_path
+
+    return write
+
+
+def test_a_worker_without_the_package_or_with_an_old_one_is_told_and_lives(cluster, other_package):
+    (worker,) = cluster.workers(1, cwd=other_package(""))
+    with pytest.raises(InputError, match=r"ModuleNotFoundError: .*vdpa_lab.*; install the same vdpa_lab") as told:
+        quiet(SPEC, scheduler=cluster.address)
+    assert isinstance(told.value.__cause__, ModuleNotFoundError), "for who looks further"
+    assert worker.poll() is None
+
+
+def test_a_batch_over_which_workers_die_is_told(start, tmp_path, other_package, monkeypatch):
+    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "0")
+    cluster = Cluster(start, tmp_path)
+    cluster.workers(1, cwd=other_package("import os; os._exit(1)"))
+    with pytest.raises(InputError, match="workers died over a batch, again and again"):
+        quiet(SPEC, scheduler=cluster.address)
+
+
+@pytest.mark.parametrize("address", ["foo", "tcp://127.0.0.1", "nowhere://x:1"])
+def test_what_is_no_address_is_told_before_anything_is_tried(address, monkeypatch):
+    monkeypatch.setattr("distributed.Client", lambda *_, **__: pytest.fail("a client was made"))
+    with pytest.raises(InputError, match=f"scheduler {address}: is no address: .*; give one as tcp://host:8786"):
+        quiet(SPEC, scheduler=address)
 
 
 # --- processes here ---------------------------------------------------------------------------------------------
