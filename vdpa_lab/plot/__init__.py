@@ -3,8 +3,10 @@
 from vdpa_lab.plot.bars import bars_svg
 from vdpa_lab.plot.beside import lanes_figure, windows_figure, write_comparison
 from vdpa_lab.plot.bitmap import bitmap_figure, cell_words
+from vdpa_lab.plot.distribution import distribution_figure
 from vdpa_lab.plot.downtime import Bar, bar_of, draw_downtime, draw_legend, duration_words, shown_windows
 from vdpa_lab.plot.files import write_downtime, write_figures
+from vdpa_lab.plot.frontier import frontier_figure
 from vdpa_lab.plot.growth import draw_growth, write_growth
 from vdpa_lab.plot.ladder import draw_ladder
 from vdpa_lab.plot.lanes import timeline_svg
@@ -15,8 +17,9 @@ from vdpa_lab.plot.reproduce import figures_figure
 from vdpa_lab.plot.save import save_figure, svg_of, swatch_png
 from vdpa_lab.plot.screen import DowntimePicture
 from vdpa_lab.plot.style import FAMILIES, Family, family_of
+from vdpa_lab.plot.sweep_axes import value_words
 from vdpa_lab.plot.sweep_curve import sweep_figure
-from vdpa_lab.plot.sweeps import attribution_figure, value_words
+from vdpa_lab.plot.sweeps import attribution_figure, multiples_figure, tornado_figure
 
 __all__ = [
     "FAMILIES",
@@ -28,6 +31,7 @@ __all__ = [
     "bars_svg",
     "bitmap_figure",
     "cell_words",
+    "distribution_figure",
     "draw_downtime",
     "draw_growth",
     "draw_ladder",
@@ -36,8 +40,10 @@ __all__ = [
     "duration_words",
     "family_of",
     "figures_figure",
+    "frontier_figure",
     "lanes_figure",
     "memory_figure",
+    "multiples_figure",
     "pins_figure",
     "precopy_figure",
     "save_figure",
@@ -46,6 +52,7 @@ __all__ = [
     "swatch_png",
     "sweep_figure",
     "timeline_svg",
+    "tornado_figure",
     "value_words",
     "whole_figure",
     "windows_figure",

@@ -10,32 +10,30 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vdpa_lab.plot.style import FONT_SIZE, OKABE_ITO, PAPER_INK
-from vdpa_lab.plot.sweeps import column_words, draw_heat, value_words
+from vdpa_lab.plot.sweep_axes import check_columns, column_words, ordered, put_values
+from vdpa_lab.plot.sweeps import draw_heat, styled
 from vdpa_lab.units import SECOND
 
 
 def draw_curve(axes: Axes, table: pd.DataFrame, x: str, value: str, *, ink: str = PAPER_INK) -> Axes:
     """Median of `value` (ns) at each value of `x`, evenly spaced, with bars over the middle 90 %, in seconds.
 
-    What has no value (refused) is a gap. Raises ValueError when nothing has one.
+    What has no value (refused) is a gap. Raises ValueError when a column is missing or nothing has a value.
     """
+    check_columns(table, value, x)
+    values = ordered(table[x])
     grouped = table.assign(**{value: table[value].astype("Float64")}).groupby(x, sort=False, dropna=False)[value]
-    low, middle, high = (grouped.quantile(share).to_numpy(np.float64, na_value=np.nan) / SECOND for share in
-                         (0.05, 0.5, 0.95))  # fmt: skip
-    if np.isnan(middle).all():
-        raise ValueError(f"no run has a {value}")
+    low, middle, high = (
+        grouped.quantile(share).reindex(values).to_numpy(np.float64, na_value=np.nan) / SECOND
+        for share in (0.05, 0.5, 0.95)
+    )
     at = np.arange(len(middle))
     axes.errorbar(at, middle, np.stack([middle - low, high - middle]), color=OKABE_ITO["blue"], marker="o",
                   markersize=4, linewidth=1.2, capsize=3)  # fmt: skip
-    words = [value_words(x, each) for each in grouped.quantile(0.5).index]
-    axes.set_xticks(at, words, fontsize=FONT_SIZE)
-    axes.set_ylim(bottom=0)
-    axes.set_xlabel(x, color=ink, fontsize=FONT_SIZE)
-    axes.set_ylabel("s; bars: 90 % by the prices", color=ink, fontsize=FONT_SIZE)
-    axes.set_title(column_words(value), color=ink, fontsize=FONT_SIZE + 1, loc="left", fontweight="bold")
-    axes.tick_params(colors=ink, labelsize=FONT_SIZE)
-    axes.spines[["top", "right"]].set_visible(False)
-    return axes
+    put_values(axes.xaxis, x, values, ink)
+    axes.set_ylim(0, np.nanmax(high) * 1.05 or 1)
+    axes.set_ylabel("s; bars: the middle 90 %", color=ink, fontsize=FONT_SIZE)
+    return styled(axes, ink, column_words(value))
 
 
 def sweep_figure(table: pd.DataFrame, keys: Sequence[str], value: str) -> Figure:

@@ -1,54 +1,46 @@
-"""Sweeps as pictures: heat map, small multiples, tornado, frontier of convergence, and attribution as a waterfall."""
+"""Sweeps as pictures: heat map, small multiples, tornado, and attribution as a waterfall."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+import textwrap
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from vdpa_lab.plot.style import EDGE, FONT_SIZE, OKABE_ITO, PAPER_INK, family_of, look
+from vdpa_lab.plot.style import EDGE, FONT_SIZE, OKABE_ITO, PAPER_INK, family_of, look, swatch
+from vdpa_lab.plot.sweep_axes import (
+    NS,
+    axis_words,
+    check_columns,
+    column_words,
+    letters_across,
+    ordered,
+    put_log,
+    put_values,
+    value_words,
+)
 from vdpa_lab.sweep.attribution import Attribution
+from vdpa_lab.sweep.coalitions import checked_window
 from vdpa_lab.sweep.sensitivity import Swing
 from vdpa_lab.timeline import WINDOWS
-from vdpa_lab.units import GIB, SECOND, format_bytes, format_duration, format_rate
+from vdpa_lab.units import SECOND, format_duration
 
 COLORS = [OKABE_ITO[name] for name in ("blue", "vermillion", "green", "purple", "orange", "sky", "black")]
 MARKERS = "os^Dv<>"
 GAIN, LOSS = OKABE_ITO["green"], OKABE_ITO["vermillion"]
 BAR = 0.7
-SIZES = ("memory", "working_set", "max_bandwidth", "bandwidth")  # last parts of the keys of bytes
-TIMES = ("downtime_limit", "latency", "tcp_rto", "ns")
 UNMET = {"facecolor": "none", "hatch": "xxx", "edgecolor": EDGE, "linewidth": 0.5}
+MOST_CELLS = (16, 12)  # rows and columns of a heat map that has words in its cells
+WIDTH, PANELS = 9.0, 3  # inches; small multiples side by side
 
 
-def value_words(key: str, value: Any) -> str:
-    """A value of a sweep's column for the eye, by the key that it is of."""
-    last = key.rpartition(".")[2]
-    if pd.isna(value):
-        return "–"
-    if isinstance(value, float) and np.isinf(value):
-        return "unlimited"
-    if last in SIZES:
-        return format_rate(int(value)) if last.endswith("bandwidth") else format_bytes(float(value))
-    if last in TIMES or last.endswith("_ns"):
-        return format_duration(float(value))
-    if isinstance(value, (bool, np.bool_)):
-        return "on" if value else "off"
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def column_words(key: str) -> str:
-    """What a column holds, for an axis: a window's title, or the key."""
-    window = WINDOWS.get(key.removesuffix("_ns"))
-    return window.title if window and key.endswith("_ns") else key
-
-
-def _style(axes: Axes, ink: str, title: str, sides: Iterable[str] = ("bottom", "left")) -> Axes:
+def styled(axes: Axes, ink: str, title: str, sides: Iterable[str] = ("bottom", "left")) -> Axes:
+    """Title, ink and spines as in every picture of sweeps."""
     axes.set_title(title, color=ink, fontsize=FONT_SIZE + 1, loc="left", fontweight="bold")
     axes.tick_params(colors=ink, labelsize=FONT_SIZE, length=2)
     axes.patch.set_alpha(0.0)
@@ -59,88 +51,112 @@ def _style(axes: Axes, ink: str, title: str, sides: Iterable[str] = ("bottom", "
 
 
 def draw_heat(axes: Axes, table: pd.DataFrame, x: str, y: str, value: str, *, ink: str = PAPER_INK) -> Axes:
-    """Two varied columns against each other; the median of `value` in each cell, in colour and in words.
+    """Two varied columns against each other; the median of `value` in each cell, in colour, and in words if they fit.
 
-    Cells without a value (refused, or not run) are hatched. The colour is logarithmic where values span more than a
-    factor of 20. Raises ValueError when a column is missing or nothing has a value.
+    Above MOST_CELLS there is a colour bar instead of words. Cells without a value (refused, or not run) are hatched.
+    The colour is logarithmic where values span more than a factor of 20. Raises ValueError when a column is missing
+    or nothing has a value.
     """
-    grid = _pivot(table, x, y, value)
-    numbers = grid.to_numpy(np.float64)
-    if np.isnan(numbers).all():
-        raise ValueError(f"no run has a {value}")
-    low, high = np.nanmin(numbers), np.nanmax(numbers)
-    shade = np.log(np.maximum(numbers, 1)) if low > 0 and high > 20 * low else numbers
-    axes.imshow(shade, aspect="auto", cmap="cividis", origin="lower")
-    middle = (np.nanmin(shade) + np.nanmax(shade)) / 2
-    for (row, column), ns in np.ndenumerate(numbers):
-        if np.isnan(ns):
-            axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, **UNMET))
-            continue
-        axes.text(
-            column, row, value_words(value, ns), ha="center", va="center", fontsize=FONT_SIZE - 1,
-            color="#ffffff" if shade[row, column] <= middle else "#000000",
-        )  # fmt: skip
-    axes.set_xticks(range(grid.shape[1]), [value_words(x, each) for each in grid.columns])
-    axes.set_yticks(range(grid.shape[0]), [value_words(y, each) for each in grid.index])
-    axes.set_xlabel(x, color=ink, fontsize=FONT_SIZE)
-    axes.set_ylabel(y, color=ink, fontsize=FONT_SIZE)
-    return _style(axes, ink, column_words(value), ())
-
-
-def _pivot(table: pd.DataFrame, x: str, y: str, value: str) -> pd.DataFrame:
-    for name in (x, y, value):
-        if name not in table.columns:
-            raise ValueError(f"no column {name!r}; there are {', '.join(table.columns)}")
+    check_columns(table, value, x, y)
+    columns, rows = ordered(table[x]), ordered(table[y])
     plain = (
         table[[x, y]].astype(object).assign(value=table[value].astype("Float64").to_numpy(np.float64, na_value=np.nan))
     )
-    return plain.pivot_table(index=y, columns=x, values="value", aggfunc="median", dropna=False)
+    grid = plain.pivot_table(index=y, columns=x, values="value", aggfunc="median", dropna=False, sort=False)
+    medians = grid.reindex(index=rows, columns=columns).to_numpy(np.float64)
+    numbers = medians / (SECOND if value.endswith(NS) else 1)
+    low, high = np.nanmin(numbers), np.nanmax(numbers)
+    high = max(high, low * 1.01)  # what hardly differs hardly differs in colour
+    shade = (LogNorm if low > 0 and high > 20 * low else Normalize)(low, high)
+    image = axes.imshow(numbers, aspect="auto", cmap="cividis", origin="lower", norm=shade)
+    for row, column in np.argwhere(np.isnan(numbers)):
+        axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, **UNMET))
+    put_values(axes.xaxis, x, columns, ink)
+    put_values(axes.yaxis, y, rows, ink)
+    if len(rows) <= MOST_CELLS[0] and len(columns) <= MOST_CELLS[1]:
+        for row, column in np.argwhere(~np.isnan(numbers)):
+            axes.text(
+                column, row, value_words(value, medians[row, column]), ha="center", va="center",
+                fontsize=FONT_SIZE - 1, color="#ffffff" if shade(numbers[row, column]) <= 0.5 else "#000000",
+            )  # fmt: skip
+    else:
+        bar = axes.figure.colorbar(image, ax=axes, pad=0.01)
+        if isinstance(shade, LogNorm):
+            put_log(bar.ax.yaxis)
+        bar.ax.tick_params(colors=ink, labelsize=FONT_SIZE, length=2)
+        bar.set_label(axis_words(value), color=ink, fontsize=FONT_SIZE)
+        bar.outline.set_visible(False)
+    return styled(axes, ink, column_words(value), ())
 
 
 def draw_small_multiples(
     panels: Sequence[Axes], table: pd.DataFrame, x: str, value: str, panel: str, line: str = "", *, ink: str = PAPER_INK
 ) -> list[Axes]:
-    """A panel for each value of one column, a line for each of another: medians of `value` over `x`.
+    """A panel for each value of one column, a line for each of another: medians of `value` (ns) over `x`, in seconds.
 
-    All panels share their limits. Raises ValueError when there are fewer axes than panels.
+    Values of `x` are evenly spaced, in order; all panels share their limits. Raises ValueError when a column is
+    missing, nothing has a value, or there are fewer axes than panels.
     """
-    kinds = list(dict.fromkeys(table[panel]))
+    check_columns(table, value, x, panel, *([line] if line else []))
+    kinds, places = ordered(table[panel]), ordered(table[x])
     if len(panels) < len(kinds):
         raise ValueError(f"{panel} has {len(kinds)} values; {len(panels)} axes were given")
-    lines = list(dict.fromkeys(table[line])) if line else [None]
-    top = float(table[value].astype("Float64").max()) / SECOND
+    lines = ordered(table[line]) if line else [None]
+    table = table.assign(**{value: table[value].astype("Float64") / SECOND})
     for axes, kind in zip(panels, kinds, strict=False):
         part = table[table[panel] == kind]
         for number, each in enumerate(lines):
             chosen = part[part[line] == each] if line else part
             medians = chosen.groupby(x)[value].median().dropna()
+            points = sorted((places.index(at), float(seconds)) for at, seconds in medians.items())
             axes.plot(
-                [_on_axis(x, at) for at in medians.index], [float(ns) / SECOND for ns in medians],
-                color=COLORS[number % len(COLORS)], marker=MARKERS[number % len(MARKERS)], markersize=4, linewidth=1.2,
-                label=f"{line} {value_words(line, each)}" if line else None,
+                [at for at, _ in points], [seconds for _, seconds in points], color=COLORS[number % len(COLORS)],
+                marker=MARKERS[number % len(MARKERS)], markersize=4, linewidth=1.2,
+                label=value_words(line, each) if line else None,
             )  # fmt: skip
-        axes.set_ylim(0, top * 1.05)
-        axes.set_xlabel(x + (", GiB" if _in_gib(x) else ""), color=ink, fontsize=FONT_SIZE)
-        axes.set_ylabel("s", color=ink, fontsize=FONT_SIZE)
-        _style(axes, ink, f"{panel} {value_words(panel, kind)}")
+        axes.set_xlim(-0.5, len(places) - 0.5)
+        axes.set_ylim(0, float(table[value].max()) * 1.05 or 1)
+        put_values(axes.xaxis, x, places, ink)
+        axes.set_ylabel(axis_words(value).replace(" (", "\n("), color=ink, fontsize=FONT_SIZE)
+        title, wide = f"{panel} {value_words(panel, kind)}", int(letters_across(axes) * 0.8)  # bold, and larger
+        styled(axes, ink, textwrap.fill(title, wide, break_long_words=False, break_on_hyphens=False))
     for axes in panels[len(kinds) :]:
         axes.set_axis_off()
     if line:
-        panels[0].legend(fontsize=FONT_SIZE - 1, frameon=False, labelcolor=ink)
+        panels[0].legend(
+            title=axis_words(line), fontsize=FONT_SIZE - 1, title_fontsize=FONT_SIZE - 1, frameon=False, labelcolor=ink
+        )
     return list(panels)
 
 
-def _in_gib(key: str) -> bool:
-    return key.rpartition(".")[2] in SIZES
+def multiples_figure(table: pd.DataFrame, x: str, value: str, panel: str, line: str = "") -> Figure:
+    """Small multiples on a page of their own. Raises ValueError as `draw_small_multiples` does."""
+    check_columns(table, value, x, panel, *([line] if line else []))
+    count = table[panel].nunique()
+    columns = 2 if count == 4 else min(PANELS, count)
+    figure = Figure(figsize=(WIDTH, 2.6 * -(-count // columns)), layout="constrained")
+    draw_small_multiples(
+        figure.subplots(-(-count // columns), columns, squeeze=False).ravel(), table, x, value, panel, line
+    )
+    return figure
 
 
-def _on_axis(key: str, value: Any) -> Any:
-    return value / GIB if _in_gib(key) else value
+def draw_tornado(
+    axes: Axes,
+    nominal_ns: int,
+    swings: Sequence[Swing],
+    *,
+    window: str = "network_outage",
+    most: int = 12,
+    ink: str = PAPER_INK,
+) -> Axes:
+    """The widest swings, downwards; each bar runs from the window at the price's low to that at its high.
 
-
-def draw_tornado(axes: Axes, nominal_ns: int, swings: Sequence[Swing], *, most: int = 12, ink: str = PAPER_INK) -> Axes:
-    """The widest swings, downwards; each bar runs from the window at the price's low to that at its high."""
-    for at, swing in enumerate(swings[:most]):
+    window: the one that `tornado` was asked for. Raises InputError when there is no such window.
+    """
+    title = WINDOWS[checked_window(window)].title
+    shown = swings[:most]
+    for at, swing in enumerate(shown):
         low, high = sorted((swing.low_ns, swing.high_ns))
         axes.barh(at, (high - low) / SECOND, BAR, left=low / SECOND, **look(family_of(swing.key)))
         axes.text(
@@ -148,41 +164,26 @@ def draw_tornado(axes: Axes, nominal_ns: int, swings: Sequence[Swing], *, most: 
             fontsize=FONT_SIZE - 1,
         )  # fmt: skip
     axes.axvline(nominal_ns / SECOND, color=ink, linewidth=0.8)
-    axes.set_yticks(range(len(swings[:most])), [swing.key for swing in swings[:most]])
+    axes.set_yticks(range(len(shown)), [swing.key for swing in shown])
     axes.invert_yaxis()
     axes.margins(x=0.3)
     axes.set_xlabel(
         f"s; line: {format_duration(nominal_ns)}, all prices at their values", color=ink, fontsize=FONT_SIZE
     )
-    return _style(axes, ink, "One price at a time, low to high", ("bottom",))
+    families = dict.fromkeys(family_of(swing.key) for swing in shown)
+    axes.legend(
+        handles=list(map(swatch, families)), fontsize=FONT_SIZE - 1, frameon=False, labelcolor=ink, loc="lower right"
+    )
+    return styled(axes, ink, f"{title}: one price at a time, low to high", ("bottom",))
 
 
-def draw_frontier(axes: Axes, rows: Sequence[Mapping[str, Any]], *, ink: str = PAPER_INK) -> Axes:
-    """The fastest writer with which precopy converges, over the downtime limit, a line a bandwidth.
-
-    rows: as `convergence_frontier` gives them. Above a line precopy does not converge; a point at the most that a
-    scenario may say is open. Raises ValueError without rows.
-    """
-    if not rows:
-        raise ValueError("no rows to draw")
-    bandwidths = list(dict.fromkeys(row["max_bandwidth"] for row in rows))
-    for number, bandwidth in enumerate(bandwidths):
-        points = sorted(
-            (row["downtime_limit_ns"] / SECOND, row["dirty_rate"], row["at_limit"])
-            for row in rows
-            if row["max_bandwidth"] == bandwidth and row["dirty_rate"] is not None
-        )
-        color = COLORS[number % len(COLORS)]
-        words = value_words("max_bandwidth", float("inf") if bandwidth is None else bandwidth)
-        axes.plot([x for x, _, _ in points], [y for _, y, _ in points], color=color, linewidth=1.2, label=words)
-        for open_, face in ((False, color), (True, "none")):
-            chosen = [(x, y) for x, y, limit in points if limit == open_]
-            axes.scatter([x for x, _ in chosen], [y for _, y in chosen], s=18, facecolors=face, edgecolors=color)
-    axes.set(xscale="log", yscale="log")
-    axes.set_xlabel("downtime limit, s", color=ink, fontsize=FONT_SIZE)
-    axes.set_ylabel("dirty rate, pages/s", color=ink, fontsize=FONT_SIZE)
-    axes.legend(title="bandwidth", fontsize=FONT_SIZE - 1, title_fontsize=FONT_SIZE - 1, frameon=False, labelcolor=ink)
-    return _style(axes, ink, "Above a line precopy does not converge")
+def tornado_figure(
+    nominal_ns: int, swings: Sequence[Swing], *, window: str = "network_outage", most: int = 12
+) -> Figure:
+    """What `tornado` gave for a window, on a page of its own. Raises InputError when there is no such window."""
+    figure = Figure(figsize=(WIDTH, 0.3 * min(most, len(swings)) + 1), layout="constrained")
+    draw_tornado(figure.subplots(), nominal_ns, swings, window=window, most=most)
+    return figure
 
 
 def draw_attribution(axes: Axes, found: Attribution, *, ink: str = PAPER_INK) -> Axes:
@@ -214,7 +215,7 @@ def draw_attribution(axes: Axes, found: Attribution, *, ink: str = PAPER_INK) ->
     ]
     axes.legend(handles=handles, fontsize=FONT_SIZE - 1, frameon=False, labelcolor=ink, loc="lower right")
     how = "exact" if found.exact else f"{found.orders} orders sampled"
-    return _style(axes, ink, f"{WINDOWS[found.window].title}: what each is worth ({how})", ("bottom",))
+    return styled(axes, ink, f"{WINDOWS[found.window].title}: what each is worth ({how})", ("bottom",))
 
 
 def attribution_figure(found: Attribution) -> Figure:
