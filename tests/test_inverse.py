@@ -149,14 +149,24 @@ def test_the_frontier_is_where_precopy_stops_to_converge():
         chosen = {"migration.max_bandwidth": MIB, "migration.downtime_limit": 300 * MS, "workload.dirty.rate": rate}
         return precopy(with_values(small, chosen)).converged
 
-    assert row["dirty_rate"] == naive.fastest_writer(converges, 400)
+    exact = naive.fastest_writer(converges, 400)
+    assert converges(row["dirty_rate"])
+    assert row["dirty_rate"] <= exact <= row["dirty_rate"] + max(1, row["dirty_rate"] // 100)
     assert row["monotone"]
     assert not row["at_limit"]
 
 
 def test_the_frontier_covers_every_pair_and_unlimited_links():
     scenario = with_values(find_scenario(SIM), {"link.bandwidth": None})
-    rows = convergence_frontier(scenario, bandwidths=[MIB, None], downtime_limits=[0, 300 * MS], names=())
+    seen = []
+    rows = convergence_frontier(
+        scenario,
+        bandwidths=[MIB, None],
+        downtime_limits=[0, 300 * MS],
+        names=(),
+        progress=lambda *far: seen.append(far),
+    )
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert [(row["max_bandwidth"], row["downtime_limit_ns"]) for row in rows] == [
         (MIB, 0), (MIB, 300 * MS), (None, 0), (None, 300 * MS)
     ]  # fmt: skip

@@ -65,12 +65,11 @@ def frontier(args: argparse.Namespace) -> None:
     from vdpa_lab.sweep.answers import frontier_text
 
     scenario, names = toggled(args)
-    rows = sweep.convergence_frontier(
-        scenario,
-        bandwidths=[parse_rate(each) for each in args.bandwidths],
-        downtime_limits=[parse_duration(each) for each in args.downtime_limits],
-        names=names,
-    )
+    rates, limits = map(parse_rate, args.bandwidths), map(parse_duration, args.downtime_limits)
+    with counted("points") as tell:
+        rows = sweep.convergence_frontier(
+            scenario, bandwidths=[*rates], downtime_limits=[*limits], names=names, progress=tell
+        )
     if args.out:
         from vdpa_lab.plot import frontier_figure, save_figure
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from math import isqrt
 from typing import Any
 
 from vdpa_lab.library import Calibration, read_calibration
@@ -19,7 +20,7 @@ from vdpa_lab.units import GIB, MIB, PAGE_SIZE, TIB
 from vdpa_lab.words import InputError
 
 FASTEST = 10**9  # pages per second: the most that a scenario may say
-FINE = 1000  # a frontier is found to a thousandth: next to it precopy takes thousands of syncs to make up its mind
+FINE = 100  # a frontier is found to a hundredth: next to it precopy takes thousands of syncs to make up its mind
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ def bisect_largest(
 ) -> Largest:
     """The largest low + k * step <= high whose measure is at most the target, taking the measure to grow.
 
-    fine: it is enough to be within k / fine steps of it; 0: exact.
+    fine: it is enough to be within k / fine steps of it, which is looked for by the factor; 0: exact.
     """
     measured: dict[int, int | None] = {}
 
@@ -59,7 +60,7 @@ def bisect_largest(
         value = good = bad
     else:
         while bad - good > (max(1, good // fine) if fine else 1):
-            middle = (good + bad) // 2
+            middle = min(max(isqrt(max(good, 1) * bad), good + 1), bad - 1) if fine else (good + bad) // 2
             good, bad = (middle, bad) if meets(middle) else (good, middle)
         value = good
     probes = tuple(sorted(measured.items()))
@@ -110,17 +111,19 @@ def convergence_frontier(
     bandwidths: Iterable[int | None],
     downtime_limits: Iterable[int],
     names: Iterable[str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Per bandwidth (bytes/s, None: unlimited) and downtime limit (ns) the fastest writer with which precopy converges.
 
-    dirty_rate: pages per second, to a thousandth; None when precopy converges with no writer at all. monotone: no probe
-    between contradicts it. pattern and working set are the scenario's, or sequential over all of memory.
+    dirty_rate: pages per second, to a hundredth; None when precopy converges with no writer at all. monotone: no probe
+    between contradicts it. pattern and working set are the scenario's, or sequential over all of memory. progress:
+    called with rows done and all; what it raises ends the work.
     """
     scenario = find_scenario(scenario)
     dirty = scenario.workload.dirty or Dirty("sequential", 0, scenario.guest.memory)
     on = default_toggles(scenario) if names is None else known(names)
-    limits, rows = list(downtime_limits), []
-    for bandwidth in bandwidths:
+    rates, limits, rows = list(bandwidths), list(downtime_limits), []
+    for bandwidth in rates:
         for limit in limits:
             tuned = with_values(scenario, {"migration.max_bandwidth": bandwidth, "migration.downtime_limit": limit})
             tuned = plan(tuned, on).scenario
@@ -136,4 +139,6 @@ def convergence_frontier(
                     "at_limit": found.at_limit, "monotone": found.monotone,
                 }
             )  # fmt: skip
+            if progress:
+                progress(len(rows), len(rates) * len(limits))
     return rows
