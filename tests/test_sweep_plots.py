@@ -9,10 +9,10 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from vdpa_lab.plot.distribution import distribution_figure
+from vdpa_lab.plot.distribution import distribution_figure, draw_distribution
 from vdpa_lab.plot.frontier import draw_frontier, frontier_figure
 from vdpa_lab.plot.save import save_figure
-from vdpa_lab.plot.style import INK
+from vdpa_lab.plot.style import INK, family_of
 from vdpa_lab.plot.sweep_axes import axis_words, column_words, ordered, value_words
 from vdpa_lab.plot.sweep_curve import draw_curve, sweep_figure
 from vdpa_lab.plot.sweeps import (
@@ -202,7 +202,7 @@ def test_a_tornado_shows_the_widest_from_low_to_high():
     assert labels(axes.yaxis) == ["mlx5.mtt", "vhost.ioctl"]
     assert texts(axes) == ["  2 s, fitted", "  1 s, guess"]
     assert list(axes.lines[0].get_xdata()) == [2.0, 2.0]
-    assert axes.get_title(loc="left") == "Network outage (blackout 2): one price at a time, low to high"
+    assert axes.get_title(loc="left") == "Network outage (blackout 2): one at a time, low to high"
     other = tornado_figure(2 * SECOND, swings, window="svq_switch").axes[0]
     assert other.get_title(loc="left").startswith("SVQ switch (Downtime #1): ")
     assert [text.get_text() for text in other.get_legend().get_texts()] == [
@@ -339,3 +339,33 @@ def test_equal_data_give_equal_bytes(tmp_path):
         axes = draw_attribution(axes_of(), found())
         written.append(save_figure(axes.figure, tmp_path / name, title="t").read_bytes())
     assert written[0] == written[1]
+
+
+def test_what_is_no_price_has_a_look_of_its_own_in_a_tornado():
+    swings = [Swing("guest.memory", SECOND, 4 * SECOND, "scenario")]
+    swings += [Swing("mlx5.mtt", 2 * SECOND, 3 * SECOND, "fitted")]
+    axes = draw_tornado(axes_of(), 2 * SECOND, swings)
+    chosen, price = (bars.patches[0] for bars in axes.containers)
+    assert chosen.get_facecolor() == (1.0, 1.0, 1.0, 1.0) != price.get_facecolor()
+    words = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert words == ["the scenario", family_of("mlx5.mtt").title]
+    low, high = axes.get_xlim()
+    assert low < 1.0 < 4.0 < high
+    axes = draw_tornado(axes_of(), 2 * SECOND, swings[1:])
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == words[1:]
+
+
+def test_a_vm_that_never_ends_is_in_no_length_and_misses():
+    table = pd.DataFrame(
+        {
+            "before_ns": [SECOND, 2 * SECOND, 3 * SECOND, SECOND],
+            "after_ns": [SECOND] * 4,
+            "converges_before": [True, True, True, False],
+            "converges_after": [True] * 4,
+        }
+    )
+    axes = draw_distribution(axes_of(), table, 2 * SECOND)
+    before, after = axes.get_lines()[:2]
+    assert (max(before.get_ydata()), max(after.get_ydata())) == (75, 100)
+    words = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert words[:2] == ["before: 2 of 4 miss the target,\n1 of them never end", "after: 0 of 4 miss the target"]

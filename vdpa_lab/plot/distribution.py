@@ -23,21 +23,25 @@ def draw_distribution(
 ) -> Axes:
     """Share of the VMs over the length that their window has at most, before and after, with the target as a line.
 
-    table: with before_ns and after_ns, a row a VM, as that of a `Fleet`. A VM without that window is at the left edge.
+    table: with before_ns and after_ns, a row a VM, as that of a `Fleet`. A VM without that window is at the left edge;
+    one whose precopy does not converge (converges_before, converges_after) is in no length, and misses.
     Raises ValueError for a table that is empty or has not these columns, InputError for a window that is not known.
     """
     title = WINDOWS[checked_window(window)].title
     check_columns(table, "before_ns", "after_ns")
-    lengths = {side: np.sort(table[f"{side}_ns"].to_numpy(np.float64)) / SECOND for side in SIDES}
+    ends = {side: table.get(f"converges_{side}", pd.Series(True, table.index)).to_numpy(bool) for side in SIDES}
+    lengths = {side: np.sort(table[f"{side}_ns"].to_numpy(np.float64)[ends[side]]) / SECOND for side in SIDES}
     target = target_ns / SECOND
     positive = [each for each in (*np.concatenate(list(lengths.values())), target) if each > 0] or [1.0]
     low, high = min(positive) / MARGIN, max(positive) * MARGIN
     for side, (color, style) in SIDES.items():
         seconds = lengths[side]
-        shares = 100 * np.arange(len(seconds) + 1) / len(seconds)
-        late = f"{np.count_nonzero(seconds > target)} of {len(seconds)} miss the target"
+        shares = 100 * np.arange(len(seconds) + 1) / len(table)
+        endless = len(table) - len(seconds)
+        never = f",\n{endless} of them never end" if endless else ""
+        late = f"{np.count_nonzero(seconds > target) + endless} of {len(table)} miss the target{never}"
         axes.step(
-            [low, *np.maximum(seconds, low), high], [*shares, 100], where="post", color=color, linestyle=style,
+            [low, *np.maximum(seconds, low), high], [*shares, shares[-1]], where="post", color=color, linestyle=style,
             linewidth=1.5, label=f"{side}: {late}",
         )  # fmt: skip
     axes.axvline(target, color=ink, linewidth=0.8, linestyle=":", label=f"target: {format_duration(target_ns)}")

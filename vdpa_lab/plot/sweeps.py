@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,7 @@ from vdpa_lab.plot.sweep_axes import (
 )
 from vdpa_lab.sweep.attribution import Attribution
 from vdpa_lab.sweep.coalitions import checked_window
+from vdpa_lab.sweep.factors import SCENARIO
 from vdpa_lab.sweep.sensitivity import Swing
 from vdpa_lab.timeline import WINDOWS
 from vdpa_lab.units import SECOND, format_duration
@@ -34,6 +36,7 @@ COLORS = [OKABE_ITO[name] for name in ("blue", "vermillion", "green", "purple", 
 MARKERS = "os^Dv<>"
 GAIN, LOSS = OKABE_ITO["green"], OKABE_ITO["vermillion"]
 BAR = 0.7
+CHOSEN = {"facecolor": "#ffffff", "edgecolor": EDGE, "linewidth": 1.0}  # what is no price
 UNMET = {"facecolor": "none", "hatch": "xxx", "edgecolor": EDGE, "linewidth": 0.5}
 MOST_CELLS = (16, 12)  # rows and columns of a heat map that has words in its cells
 WIDTH, PANELS = 9.0, 3  # inches; small multiples side by side
@@ -158,7 +161,7 @@ def draw_tornado(
     shown = swings[:most]
     for at, swing in enumerate(shown):
         low, high = sorted((swing.low_ns, swing.high_ns))
-        axes.barh(at, (high - low) / SECOND, BAR, left=low / SECOND, **look(family_of(swing.key)))
+        axes.barh(at, (high - low) / SECOND, BAR, left=low / SECOND, **_look_of(swing))
         axes.text(
             high / SECOND, at, f"  {format_duration(swing.ns)}, {swing.basis}", va="center", color=ink,
             fontsize=FONT_SIZE - 1,
@@ -166,15 +169,21 @@ def draw_tornado(
     axes.axvline(nominal_ns / SECOND, color=ink, linewidth=0.8)
     axes.set_yticks(range(len(shown)), [swing.key for swing in shown])
     axes.invert_yaxis()
-    axes.margins(x=0.3)
+    ends = [nominal_ns, *(ns for swing in shown for ns in (swing.low_ns, swing.high_ns))]
+    room = (max(ends) - min(ends)) / SECOND
+    axes.set_xlim(max(0.0, min(ends) / SECOND - 0.05 * room), max(ends) / SECOND + 0.3 * room)
     axes.set_xlabel(
-        f"s; line: {format_duration(nominal_ns)}, all prices at their values", color=ink, fontsize=FONT_SIZE
+        f"s; line: {format_duration(nominal_ns)}, all at their values", color=ink, fontsize=FONT_SIZE
     )
-    families = dict.fromkeys(family_of(swing.key) for swing in shown)
-    axes.legend(
-        handles=list(map(swatch, families)), fontsize=FONT_SIZE - 1, frameon=False, labelcolor=ink, loc="lower right"
-    )
-    return styled(axes, ink, f"{title}: one price at a time, low to high", ("bottom",))
+    families = dict.fromkeys(family_of(swing.key) for swing in shown if swing.basis != SCENARIO)
+    chosen = [Patch(label="the scenario", **CHOSEN)] if any(swing.basis == SCENARIO for swing in shown) else []
+    handles = [*chosen, *map(swatch, families)]
+    axes.legend(handles=handles, fontsize=FONT_SIZE - 1, frameon=False, labelcolor=ink, loc="lower right")
+    return styled(axes, ink, f"{title}: one at a time, low to high", ("bottom",))
+
+
+def _look_of(swing: Swing) -> dict[str, Any]:
+    return CHOSEN if swing.basis == SCENARIO else look(family_of(swing.key))
 
 
 def tornado_figure(
