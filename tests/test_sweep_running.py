@@ -79,6 +79,7 @@ class Cluster:
 
     def _dask(self, *command, **options):
         place = ["--host", "127.0.0.1", "--no-dashboard"]
+        options["env"] = {**os.environ, "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "2s"}  # to look for a dead worker
         if command[0] == "scheduler":
             place += ["--port", "0"]
             options["stderr"] = subprocess.PIPE
@@ -145,26 +146,28 @@ def test_a_cluster_that_has_no_workers_any_more_is_told(cluster, one_run_a_batch
 def test_a_scheduler_that_is_lost_is_told_with_what_is_kept(cluster, one_run_a_batch, tmp_path, caplog):
     cluster.workers(1)
     lose = at(3, lambda: (cluster.scheduler.kill(), cluster.scheduler.wait()))
-    with pytest.raises(InputError, match=r"was lost.*; 3 runs are kept in .*: go on with --resume \(resume=True\)"):
+    with pytest.raises(InputError, match=r"was lost.*; \d+ runs are kept in .*: go on with --resume \(resume=True\)"):
         quiet(SPEC, scheduler=cluster.address, out=tmp_path / "out", progress=lose)
-    assert "Traceback" not in caplog.text
+    assert [each.getMessage() for each in caplog.records if each.levelname in ("ERROR", "CRITICAL")] == []
     assert quiet(SPEC, out=tmp_path / "out", resume=True).table.equals(quiet(SPEC).table)
 
 
 @pytest.fixture
 def other_package(tmp_path):
-    """A folder with another vdpa_lab of these words: what lies where a worker is started comes first."""
+    """A folder with a vdpa_lab that is empty, or has this code for sweeps; where a worker starts comes first."""
 
-    def write(text):
+    def write(code=None):
         (tmp_path / "vdpa_lab").mkdir()
-        (tmp_path / "vdpa_lab" / "__init__.py").write_text(text)
+        (tmp_path / "vdpa_lab" / "__init__.py").write_text("")
+        if code:
+            (tmp_path / "vdpa_lab" / "sweep.py").write_text(code)
         return tmp_path
 
     return write
 
 
 def test_a_worker_without_the_package_or_with_an_old_one_is_told_and_lives(cluster, other_package):
-    (worker,) = cluster.workers(1, cwd=other_package(""))
+    (worker,) = cluster.workers(1, cwd=other_package())
     with pytest.raises(InputError, match=r"ModuleNotFoundError: .*vdpa_lab.*; install the same vdpa_lab") as told:
         quiet(SPEC, scheduler=cluster.address)
     assert isinstance(told.value.__cause__, ModuleNotFoundError), "for who looks further"

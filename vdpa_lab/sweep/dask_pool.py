@@ -20,6 +20,7 @@ from vdpa_lab.words import InputError
 PATIENCE = "10s"  # for the scheduler to answer
 LOOK = 1.0  # s between looks at whether to stop, and whether there are workers
 DESERTED = 60.0  # s without a worker; a nanny has started another long before
+LOST = "was lost, or gave a batch up ({}); see that it runs"
 
 
 def distributed(spec: Spec, batches: Iterable[np.ndarray], cancel: Event, scheduler: str) -> Iterator[list[Row]]:
@@ -36,7 +37,7 @@ def distributed(spec: Spec, batches: Iterable[np.ndarray], cancel: Event, schedu
     except InputError as error:
         raise InputError(f"scheduler {scheduler}: {error}") from error.__cause__
     except OSError as error:  # a closed connection is one
-        raise InputError(f"scheduler {scheduler}: was lost ({error}); see that it runs") from None
+        raise InputError(f"scheduler {scheduler}: {LOST.format(error)}") from None
 
 
 @contextmanager
@@ -105,6 +106,8 @@ def _rows(client: Any, spec: Spec, batches: Iterable[np.ndarray], cancel: Event)
             try:
                 future, rows = done.get(timeout=LOOK)
             except Empty:
+                if client.status != "running":  # a new connection would know nothing of these batches
+                    raise InputError(LOST.format("no connection")) from None
                 alone = 0.0 if client.ncores() else alone + LOOK
                 if alone >= DESERTED:
                     raise InputError(f"has had no workers for {DESERTED:g} s; start some") from None
@@ -126,7 +129,7 @@ def _in_words(error: Exception, status: str) -> InputError:
     if isinstance(error, KilledWorker):
         return InputError(f"workers died over a batch, again and again; see what they say: {error}")
     if status != "error":  # it never came to an end there
-        return InputError(f"was lost, or gave a batch up ({getattr(error, 'reason', error)}); see that it runs")
+        return InputError(LOST.format(getattr(error, "reason", error)))
     wrong = InputError(
         f"a batch could not be run there: {type(error).__name__}: {' '.join(str(error).split())}; install the same "
         "vdpa_lab for every worker"
