@@ -190,3 +190,30 @@ def test_how_far_it_is_stands_on_a_terminal_alone(monkeypatch):
         tell(8, 8)
     assert sys.stderr.getvalue().strip() == "8 of 8 VMs, 0 ns left"
     assert sys.stderr.getvalue().endswith("\n"), "what follows begins a line of its own"
+
+
+GRID = 'scenario = "sim-256-1d"\nwindows = ["vm_paused", "network_outage"]\n[axes]\nguest.vcpus = [1, 2]\n'
+
+
+@pytest.mark.parametrize("more", ["", "device.count = [1, 2]\n", "device.count = [1, 2]\nguest.vga = [false, true]\n"])
+def test_a_sweep_s_picture(capsys, tmp_path, more):
+    (tmp_path / "grid.toml").write_text(GRID + more)
+    for window, title in ((), "VM paused"), (("--window", "network_outage"), "Network outage"):
+        status, _, _ = run(capsys, "sweep", str(tmp_path / "grid.toml"), "--plot", str(tmp_path / "out.svg"), *window)
+        assert status == 0
+        assert title in (tmp_path / "out.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "said"),
+    [
+        (GRID, ("--window", "svq_switch"), "grid has no window 'svq_switch'"),
+        (GRID.replace("[1, 2]", "[1]"), (), "grid: a picture is of a grid in which one to 3 axes vary"),
+        ('method = "random"\nsamples = 2\n' + GRID, (), "a picture is of a grid"),
+    ],
+)
+def test_a_picture_that_cannot_be_is_refused_before_any_work(capsys, tmp_path, text, options, said):
+    (tmp_path / "grid.toml").write_text(text)
+    err = refused(capsys, "sweep", str(tmp_path / "grid.toml"), "--plot", str(tmp_path / "out.svg"), *options)
+    assert said in err
+    assert not (tmp_path / "out.svg").exists()

@@ -296,6 +296,7 @@ def test_a_message_has_a_line_of_its_own_and_says_what_is_kept_where_something_i
         return evaluate(spec, numbers)
 
     monkeypatch.setattr("vdpa_lab.sweep.pools.evaluate", one_only)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     out = tmp_path / "out"
     kept = {
         2: f"; 1 runs are kept in {out}: go on with --resume (resume=True)",

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from vdpa_lab.sweep import engine, estimate, read_spec, sweep
+from vdpa_lab.sweep import Progress, engine, estimate, read_spec, sweep
 from vdpa_lab.sweep.design import setting, values
 from vdpa_lab.sweep.spec import MOST_NUMBERS
 from vdpa_lab.units import MIB, SECOND
@@ -191,3 +191,8 @@ def test_probing_ends_where_plans_are_dear(priced):
     axes = {"device.count": [16, 32, 64], "device.queue_pairs": [64, 128, 256], "guest.vcpus": [1, 2, 3, 4]}
     estimate(read_spec({**BASE, "scenario": "talk", "axes": axes}))
     assert len(priced) == 2, "one point, the first time and again"
+
+
+def test_how_far_a_sweep_is_reads_as_a_line():
+    assert str(Progress(3, 12, 0.5, None)) == "3 of 12 runs"
+    assert str(Progress(3, 12, 0.5, 1.5)) == "3 of 12 runs, 1.5 s left"

@@ -19,17 +19,20 @@ PAUSE = 0.1  # s between two words on how far it is
 
 @contextmanager
 def counted(what: str) -> Iterator[Callable[..., None]]:
-    """How far it is, on a terminal: called with the number done, and with that of all where it is known."""
+    """How far it is, on a terminal: called with the number done, with that of all, and with the seconds that are left,
+    as far as they are known. The line ends with the work, whatever comes after it."""
     begun, told = time.monotonic(), 0.0
 
-    def tell(done: int, total: int = 0) -> None:
+    def tell(done: int, total: int = 0, eta: float | None = None) -> None:
         nonlocal told
         now = time.monotonic()
         if not sys.stderr.isatty() or (now - told < PAUSE and done != total):
             return
         told = now
-        left = f" of {total} {what}, {format_duration((now - begun) / done * (total - done) * SECOND)} left"
-        print(f"\r{done}{left if total else f' {what}'}    ", end="", file=sys.stderr, flush=True)
+        if total and eta is None:
+            eta = (now - begun) / done * (total - done)
+        far = f"{done} of {total} {what}, {format_duration(eta * SECOND)} left" if total else f"{done} {what}"
+        print(f"\r{far}    ", end="", file=sys.stderr, flush=True)
 
     try:
         yield tell
@@ -56,32 +59,27 @@ def _spec(name: str) -> str:
 
 
 def sweep(args: argparse.Namespace) -> None:
-    """Many runs; progress goes to stderr."""
+    """Many runs."""
     from vdpa_lab import sweep as package
 
     if args.resume and not args.out:
         raise InputError("--resume goes on with what is in a folder: name it with --out")
+    spec = package.read_spec(_spec(args.spec))
+    if args.plot:
+        from vdpa_lab.plot import results_figure, save_figure, shown_axes
 
-    told = False
-
-    def tell(progress: package.Progress) -> None:
-        nonlocal told
-        told = True
-        left = "" if progress.eta is None else f", {format_duration(progress.eta * SECOND)} left"
-        print(f"\r{progress.done} of {progress.total} runs{left}    ", end="", file=sys.stderr, flush=True)
-
-    try:
+        shown_axes(spec, args.window)  # before any work is done
+    with counted("runs") as tell:
         found = package.sweep(
-            _spec(args.spec),
+            spec,
             out=args.out,
             resume=args.resume,
             workers=args.workers,
             scheduler=args.scheduler,
-            progress=tell,
+            progress=lambda far: tell(far.done, far.total, far.eta),
         )
-    finally:
-        if told:  # the line of progress ends, whatever comes after it
-            print(file=sys.stderr)
+    if args.plot:
+        save_figure(results_figure(found, args.window), args.plot)
     show(found.json() if args.json else None, () if args.json else package.results_text(found), args.json)
 
 

@@ -87,6 +87,8 @@ def parser() -> argparse.ArgumentParser:
     swept.add_argument("--resume", action="store_true", help="go on with what is in DIR")
     swept.add_argument("--scheduler", default="", metavar="ADDRESS", help="of a dask cluster, as tcp://host:8786")
     swept.add_argument("--workers", type=int, default=None, metavar="N", help="processes here; 0 is none")
+    swept.add_argument("--plot", type=Path, metavar="FILE", help="a grid's results as a picture: svg, png or pdf")
+    swept.add_argument("--window", metavar="WINDOW", help="of the picture; default: the first of the specification")
     manned = verb("fleet", "a table of VMs before and after an upgrade")
     manned.add_argument("vms", metavar="CSV")
     for when in ("before", "after"):

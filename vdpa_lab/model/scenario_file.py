@@ -6,7 +6,6 @@ import difflib
 import os
 import re
 import secrets
-import tomllib
 from collections.abc import Iterator
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -16,6 +15,7 @@ from vdpa_lab.model.errors import ScenarioError, shown
 from vdpa_lab.model.kinds import Kind
 from vdpa_lab.model.record import Record
 from vdpa_lab.model.scenario import NAME_PATTERN, Scenario
+from vdpa_lab.model.toml_text import toml_table
 from vdpa_lab.paths import data_dir
 from vdpa_lab.units import MIB, UnitError, format_bytes
 
@@ -43,8 +43,8 @@ def read_scenario(path: str | os.PathLike[str]) -> Scenario:
 def parse_scenario(text: str, where: str = "scenario") -> Scenario:
     """The scenario that TOML `text` spells; `where` is named in a ScenarioError."""
     try:
-        raw = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
+        raw = toml_table(text)
+    except ValueError as error:
         raise ScenarioError("", "", f"is not TOML: {error}", where) from error
     return _read_record(Scenario, raw, "", where)
 

@@ -18,7 +18,7 @@ from vdpa_lab.plot.save import save_figure, svg_of, swatch_png
 from vdpa_lab.plot.screen import DowntimePicture
 from vdpa_lab.plot.style import FAMILIES, Family, family_of
 from vdpa_lab.plot.sweep_axes import value_words
-from vdpa_lab.plot.sweep_curve import sweep_figure
+from vdpa_lab.plot.sweep_curve import results_figure, shown_axes, sweep_figure
 from vdpa_lab.plot.sweeps import attribution_figure, multiples_figure, tornado_figure
 
 __all__ = [
@@ -46,7 +46,9 @@ __all__ = [
     "multiples_figure",
     "pins_figure",
     "precopy_figure",
+    "results_figure",
     "save_figure",
+    "shown_axes",
     "shown_windows",
     "svg_of",
     "swatch_png",

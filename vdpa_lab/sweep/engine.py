@@ -45,6 +45,10 @@ class Progress(NamedTuple):
     seconds: float
     eta: float | None
 
+    def __str__(self) -> str:
+        left = "" if self.eta is None else f", {format_duration(self.eta * SECOND)} left"
+        return f"{self.done} of {self.total} runs{left}"
+
 
 class Estimate(NamedTuple):
     """What a sweep will cost: rows, different plans at most, bytes of CSV, seconds on one core, runs a batch."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from math import prod
@@ -17,6 +16,7 @@ from vdpa_lab.migration.optimization import known
 from vdpa_lab.model import Scenario, find_scenario, write_scenario
 from vdpa_lab.model.errors import shown
 from vdpa_lab.model.scenario import NAME
+from vdpa_lab.model.toml_text import toml_table
 from vdpa_lab.sweep.axes import KNOB, SET, Axis, Range, all_kinds, parts_text, read_axis
 from vdpa_lab.timeline import WINDOWS
 from vdpa_lab.words import InputError, nearest
@@ -118,8 +118,8 @@ def _toml(where: str) -> dict[str, Any]:
     if len(data) > MAX_BYTES:
         raise InputError(f"{where}: larger than {MAX_BYTES} bytes; not a specification")
     try:
-        return tomllib.loads(data.decode())
-    except (ValueError, RecursionError) as error:
+        return toml_table(data.decode())
+    except ValueError as error:
         raise InputError(f"{where}: is not TOML: {error}") from None
 
 
