@@ -7,9 +7,9 @@ import tomllib
 from typing import Any
 
 # tomllib notes every beginning of a dotted key, so that a key of n parts takes memory by n squared.
-DEEPEST = 100
+DEEPEST = 256
 _PART = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+"""
-_TOO_DEEP = re.compile(rf"""(?<![\w"'-])(?:{_PART}){{{DEEPEST}}}""")
+_TOO_DEEP = re.compile(rf"""(?<![\w"'.-])(?:{_PART}){{{DEEPEST}}}""")
 
 
 def toml_table(text: str) -> dict[str, Any]:
