@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 BATCH_SECONDS = 1.0  # what an interrupted batch costs at most, about
 MOST_IN_BATCH = 20_000
-TURNS = 16  # batches a worker at least: at the end one waits for another for a part of a turn only
+TURNS = 32  # batches a worker at least: at the end one waits for another for a part of a turn only
 PROBES = 16  # points at most that are run to estimate the rest
 PROBE_SECONDS = 0.5  # after which no further one is begun
 GOLDEN = 0.6180339887498949  # multiples of the golden ratio, mod 1: any number of them in a row is spread evenly
