@@ -7,23 +7,12 @@ import sys
 from fractions import Fraction
 
 import pytest
+from commands import document, run
 
 from vdpa_lab.cli import VERBS, main
 from vdpa_lab.migration import catalogue, simulate
 from vdpa_lab.model import find_scenario
 from vdpa_lab.paths import data_dir
-
-
-def run(capsys, *arguments):
-    status = main(arguments)
-    out, err = capsys.readouterr()
-    return status, out, err
-
-
-def document(capsys, *arguments):
-    status, out, err = run(capsys, *arguments, "--json")
-    assert (status, err) == (0, "")
-    return json.loads(out)
 
 
 @pytest.mark.parametrize("what", ["optimizations", "scenarios", "testbeds", "figures", "traces"])

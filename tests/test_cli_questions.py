@@ -1,12 +1,11 @@
 """Commands about many runs, as their users call them: the library's numbers, in words and as one document."""
 
 import io
-import json
 import sys
 
 import pytest
+from commands import document, refused, run
 
-from vdpa_lab.cli import main
 from vdpa_lab.cli.many import counted
 from vdpa_lab.migration import default_toggles
 from vdpa_lab.model import find_scenario
@@ -22,26 +21,6 @@ from vdpa_lab.sweep import (
 from vdpa_lab.units import MIB, MS, format_duration
 
 SIM = "sim-256-1d"
-
-
-def run(capsys, *arguments):
-    status = main(arguments)
-    out, err = capsys.readouterr()
-    return status, out, err
-
-
-def document(capsys, *arguments):
-    status, out, err = run(capsys, *arguments, "--json")
-    assert (status, err) == (0, "")
-    return json.loads(out)
-
-
-def refused(capsys, *arguments):
-    status, out, err = run(capsys, *arguments)
-    assert (status, out) == (2, "")
-    assert err.startswith("vdpa-lab: ")
-    assert err.count("\n") == 1
-    return err
 
 
 @pytest.fixture
