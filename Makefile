@@ -78,7 +78,7 @@ clean:
 
 .venv/lab-installed: pyproject.toml | .venv/bin/python
 	@echo 'Installing into .venv; the first time takes a minute or two.'
-	$(PIP) -e '.[fit]'
+	$(PIP) -e '.[fit,sensitivity]'
 	@touch $@
 
 .venv/test-installed: pyproject.toml | .venv/bin/python

@@ -196,3 +196,4 @@ def test_probing_ends_where_plans_are_dear(priced):
 def test_how_far_a_sweep_is_reads_as_a_line():
     assert str(Progress(3, 12, 0.5, None)) == "3 of 12 runs"
     assert str(Progress(3, 12, 0.5, 1.5)) == "3 of 12 runs, 1.5 s left"
+    assert str(Progress(12, 12, 0.5, 0.0)) == "12 of 12 runs"

@@ -31,8 +31,9 @@ def counted(what: str) -> Iterator[Callable[..., None]]:
         told = now
         if total and eta is None:
             eta = (now - begun) / done * (total - done)
-        far = f"{done} of {total} {what}, {format_duration(eta * SECOND)} left" if total else f"{done} {what}"
-        print(f"\r{far}    ", end="", file=sys.stderr, flush=True)
+        left = f", {format_duration(eta * SECOND)} left" if eta else ""
+        far = f"{done}{f' of {total}' if total else ''} {what}{left}"
+        print(f"\r{far:60}", end="", file=sys.stderr, flush=True)
 
     try:
         yield tell

@@ -46,7 +46,7 @@ class Progress(NamedTuple):
     eta: float | None
 
     def __str__(self) -> str:
-        left = "" if self.eta is None else f", {format_duration(self.eta * SECOND)} left"
+        left = f", {format_duration(self.eta * SECOND)} left" if self.eta else ""
         return f"{self.done} of {self.total} runs{left}"
 
 
