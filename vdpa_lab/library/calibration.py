@@ -34,6 +34,11 @@ class Cost:
     locator: str = ""
     conditions: str = ""
 
+    @property
+    def uncertain(self) -> bool:
+        """Has it an interval to vary in?"""
+        return 0 < self.low < self.high
+
     def in_unit(self, ns: float) -> float:
         return ns / UNITS[self.unit]
 

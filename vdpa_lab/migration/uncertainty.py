@@ -28,7 +28,7 @@ def interval_ns(parts: Iterable[Part], prices: Mapping[str, Cost]) -> tuple[floa
     samples = np.zeros(SAMPLES)
     for key in sorted(totals):
         cost = prices.get(key)
-        if cost is None or not 0 < cost.low < cost.high:
+        if cost is None or not cost.uncertain:
             samples += totals[key]
             continue
         sigma = log(cost.high / cost.low) / (2 * NINETY)

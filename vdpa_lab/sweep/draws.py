@@ -23,7 +23,7 @@ def drawn(costs: Mapping[str, Cost], keys: Sequence[str], seed: int, first: int,
     found = np.empty((last - first, len(keys)))
     for column, key in enumerate(keys):
         cost = costs[key]
-        if not 0 < cost.low < cost.high:
+        if not cost.uncertain:
             found[:, column] = cost.value
             continue
         sigma = log(cost.high / cost.low) / (2 * NINETY)

@@ -25,14 +25,9 @@ BELOW_ONE = np.nextafter(1.0, 0.0)
 SCENARIO = "scenario"  # the grade of a factor that is no price
 
 
-def uncertain(cost: Cost) -> bool:
-    """Has the price an interval to vary in?"""
-    return 0 < cost.low < cost.high
-
-
 def between(cost: Cost, share: np.ndarray | float) -> Any:
     """The price at a share of the way from its low to its high, evenly in the logarithm; its value without a way."""
-    return cost.low * (cost.high / cost.low) ** share if uncertain(cost) else cost.value
+    return cost.low * (cost.high / cost.low) ** share if cost.uncertain else cost.value
 
 
 class Factors:
@@ -97,7 +92,7 @@ class Factors:
         for chosen in ({}, *ends):
             costs = self._costs(chosen)
             terms = price(self._plan(chosen), costs)
-            found |= dict.fromkeys(term.key for each in terms for term in each if uncertain(costs[term.key]))
+            found |= dict.fromkeys(term.key for each in terms for term in each if costs[term.key].uncertain)
         return tuple(key for key in sorted(found) if f"{PRICE}.{key}" not in {axis.key for axis in self.axes})
 
     def _plan(self, chosen: dict[str, Any]) -> Plan:

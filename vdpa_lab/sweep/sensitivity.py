@@ -14,7 +14,7 @@ from vdpa_lab.migration.simulate import SCENARIO_TIME
 from vdpa_lab.model import Scenario, find_scenario
 from vdpa_lab.sweep.coalitions import checked_whole, checked_window, no_window
 from vdpa_lab.sweep.draws import BLOCK, drawn
-from vdpa_lab.sweep.factors import SCENARIO, Factors, uncertain
+from vdpa_lab.sweep.factors import SCENARIO, Factors
 from vdpa_lab.sweep.vectorised import ABSENT, PricedPlan
 
 DRAWS = 4096
@@ -77,7 +77,7 @@ class Priced:
     @property
     def uncertain(self) -> list[int]:
         """Columns of the prices that have an interval."""
-        return [i for i, key in enumerate(self.plan.keys) if uncertain(self.costs[key])]
+        return [i for i, key in enumerate(self.plan.keys) if self.costs[key].uncertain]
 
 
 def monte_carlo(
