@@ -200,6 +200,8 @@ def test_sampling_comes_near_the_exact_shares_and_adds_up(monkeypatch):
     assert attribute(scenario, NEEDY, orders=400) == found
     with pytest.raises(InputError, match="orders = 1"):
         attribute(scenario, NEEDY, orders=1)
+    with pytest.raises(InputError, match="seed = -1"):
+        attribute(scenario, NEEDY, seed=-1)
 
 
 def test_sampled_orders_are_those_that_can_be(monkeypatch):

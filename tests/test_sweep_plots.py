@@ -355,6 +355,12 @@ def test_what_is_no_price_has_a_look_of_its_own_in_a_tornado():
     assert [text.get_text() for text in axes.get_legend().get_texts()] == words[1:]
 
 
+def test_a_tornado_in_which_nothing_moves_has_an_axis_all_the_same(recwarn):
+    low, high = draw_tornado(axes_of(), SECOND, [Swing("mlx5.mtt", SECOND, SECOND, "fitted")]).get_xlim()
+    assert low < 1.0 < high
+    assert not recwarn.list
+
+
 def test_a_vm_that_never_ends_is_in_no_length_and_misses():
     table = pd.DataFrame(
         {

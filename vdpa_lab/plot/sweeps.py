@@ -170,7 +170,7 @@ def draw_tornado(
     axes.set_yticks(range(len(shown)), [swing.key for swing in shown])
     axes.invert_yaxis()
     ends = [nominal_ns, *(ns for swing in shown for ns in (swing.low_ns, swing.high_ns))]
-    room = (max(ends) - min(ends)) / SECOND
+    room = (max(ends) - min(ends)) / SECOND or 1.0
     axes.set_xlim(max(0.0, min(ends) / SECOND - 0.05 * room), max(ends) / SECOND + 0.3 * room)
     axes.set_xlabel(
         f"s; line: {format_duration(nominal_ns)}, all at their values", color=ink, fontsize=FONT_SIZE

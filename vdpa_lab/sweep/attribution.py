@@ -19,7 +19,7 @@ import numpy as np
 
 from vdpa_lab.library import Calibration
 from vdpa_lab.model import Scenario, find_scenario
-from vdpa_lab.sweep.coalitions import Game, bits, chosen_toggles
+from vdpa_lab.sweep.coalitions import Game, bits, checked_whole, chosen_toggles
 from vdpa_lab.sweep.pairs import Pair, pair_met, pair_of
 from vdpa_lab.words import InputError
 
@@ -107,8 +107,8 @@ def attribute(
     if len(game.toggles) <= EXACT_UP_TO:
         shares, pairs, count = _exact(game)
     else:
-        if type(orders) is not int or orders < 2:
-            raise InputError(f"orders = {orders!r}; at least 2")
+        checked_whole("orders", orders, 2, "orders")
+        checked_whole("seed", seed, 0, "any size")
         shares, pairs, count = *_sampled(game, orders, seed), orders
     return Attribution(
         scenario.name, window, base, game.ns(0), game.ns(game.full), shares, pairs,
